@@ -1,0 +1,44 @@
+/* chan.h - messages between roles over a SOCK_SEQPACKET socketpair.
+ * Used by: roles/, session/, tools (control socket).
+ * Promises: a message arrives whole or not at all; nothing is dropped: what the socket does not
+ * take now waits in a bounded queue, and chan_send says -ENOBUFS when that is full. */
+#ifndef SLUICE_IPC_CHAN_H
+#define SLUICE_IPC_CHAN_H
+
+#include "base/buf.h"
+#include "io/loop.h"
+
+#define CHAN_MSG_MAX   (128u * 1024u)
+#define CHAN_FDS_MAX   4
+#define CHAN_QUEUE_MAX (4u * 1024u * 1024u) /* bytes waiting to be sent */
+
+struct chan;
+
+struct chan_msg {
+	uint16_t type; /* enum msg_type */
+	struct span payload;
+	size_t n_fds;
+	int fds[CHAN_FDS_MAX]; /* the receiver takes one by TAKE_FD; the rest are closed after */
+};
+
+struct chan_events {
+	void (*on_msg)(void *ctx, struct chan *c, struct chan_msg *msg);
+	/* The other side is gone (0) or the channel broke (-errno). The chan may be freed here. */
+	void (*on_closed)(void *ctx, struct chan *c, int error);
+	/* The queue has become empty after it had been more than half full. May be NULL. */
+	void (*on_drained)(void *ctx, struct chan *c);
+};
+
+int chan_pair(int ret_fds[static 2]); /* close-on-exec, non-blocking, large buffers */
+/* Takes the fd. */
+int chan_new(struct loop *loop, int fd, const struct chan_events *events, void *ctx,
+	     struct chan **ret_chan);
+void chan_free(struct chan *c);
+DEFINE_CLEANUP(struct chan *, chan_free, chan_freep)
+
+/* fds are duplicated by the kernel; the caller keeps its own. */
+int chan_send(struct chan *c, uint16_t type, struct span payload, const int *fds, size_t n_fds);
+size_t chan_queued(const struct chan *c); /* bytes */
+int chan_fd(const struct chan *c);
+
+#endif

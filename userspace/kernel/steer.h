@@ -1,0 +1,54 @@
+/* steer.h - the kernel side: loaded, pinned, attached, and its maps.
+ * Used by: roles/warden.c (all of it), roles/worker.c (steer_origin only), tools.
+ * Promises: either everything required is loaded, pinned and attached, or nothing is changed and
+ * the reason can be told. Links stay pinned when the process ends: connects are refused then. */
+#ifndef SLUICE_KERNEL_STEER_H
+#define SLUICE_KERNEL_STEER_H
+
+#include "abi.h"
+#include "model/identity.h"
+
+struct steer;
+
+struct steer_config {
+	const char *bpf_dir; /* pins go here; bpffs is mounted on its parent when it is missing */
+	const char *cgroup_root; /* cgroup v2 mount point, see cgroup.h */
+	uint64_t heartbeat_max_ns;
+};
+
+/* Load, pin, attach (replacing what an earlier sluiced pinned, atomically where maps can be
+ * reused). *ret_why gets a sentence for people when it fails (static or thread-local storage). */
+_must_check_ int steer_open(const struct steer_config *config, const char **ret_why,
+			    struct steer **ret_steer);
+/* Close the handles; pins stay. */
+void steer_close(struct steer *steer);
+/* Remove every link, map and pin below bpf_dir. */
+int steer_detach(const char *bpf_dir);
+DEFINE_CLEANUP(struct steer *, steer_close, steer_closep)
+
+/* Maps. cgroup ids as the kernel has them (inode of the cgroup directory). */
+int steer_scope_add(struct steer *s, uint64_t cgroup_id);
+int steer_scope_del(struct steer *s, uint64_t cgroup_id);
+int steer_cgroup_set(struct steer *s, uint64_t cgroup_id, enum sluice_cgroup_state state);
+int steer_cgroup_del(struct steer *s, uint64_t cgroup_id);
+int steer_listener_set(struct steer *s, uint64_t netns_cookie, const struct sluice_listener *l);
+int steer_listener_del(struct steer *s, uint64_t netns_cookie);
+/* To be called more often than heartbeat_max_ns. */
+int steer_heartbeat(struct steer *s);
+int steer_counters(const struct steer *s, uint64_t ret_counters[static SLUICE_COUNT_MAX]);
+
+/* Ring buffer: poll the fd; each event is given to the callback (a non-zero return stops). */
+int steer_events_fd(const struct steer *s);
+int steer_events_read(struct steer *s, int (*on_event)(void *ctx, const struct sluice_kevent *e),
+		      void *ctx);
+
+/* fd of the socket storage map, for workers (read only). Owned by steer. */
+int steer_storage_fd(const struct steer *s);
+
+/* Origin of an accepted socket. -ENOENT: it has none: whoever connected was not steered. */
+_must_check_ int steer_origin(int storage_fd, int accepted_fd, struct sluice_origin *ret_origin);
+/* In host order and the model's terms. */
+void steer_origin_endpoint(const struct sluice_origin *o, struct endpoint *ret_endpoint);
+void steer_origin_process(const struct sluice_origin *o, struct process *ret_process);
+
+#endif

@@ -1,0 +1,38 @@
+/* mask_guard.h - may this statement run under these masks, and which result columns are masked?
+ * Used by: session/pipeline.c.
+ * Promises: conservative: what is not surely a masked column unchanged, or surely free of any, is
+ * refused. Pure. */
+#ifndef SLUICE_SESSION_MASK_GUARD_H
+#define SLUICE_SESSION_MASK_GUARD_H
+
+#include "model/op.h"
+#include "model/verdict.h"
+#include "proto/postgres/pg_catalog.h"
+#include "proto/proto.h"
+
+/* Names as the session's search path resolves them. */
+struct search_path {
+	bool known;
+	size_t n;
+	const char *const *schemas;
+};
+
+/* A copy of op's class in which every unqualified table that the path and the catalog resolve has
+ * its schema; the rest stay NULL. In arena; NULL when that is full. catalog may be NULL. */
+const struct sql_class *names_resolve(const struct sql_class *sql, const struct search_path *path,
+				      const struct pg_catalog *catalog, struct arena *arena);
+
+/* Check an operation that policy allowed with masks. 0: may run; -EACCES: ret_why (a sentence fit
+ * for the agent: which column, and what to do) says why not: a masked column inside an expression,
+ * a nested query, WHERE, COPY, a view or function that reads it, or binary results. */
+_must_check_ int mask_guard(const struct op *op, const struct sql_class *resolved,
+			    const struct verdict *verdict, const struct pg_catalog *catalog,
+			    char *ret_why, size_t why_size);
+
+/* Masks of result columns, by table OID and attribute number through the catalog.
+ * 0; -EAGAIN: an OID is not in the catalog (load it anew and ask again); -EACCES: a masked column
+ * in binary format. */
+_must_check_ int mask_columns(const struct verdict *verdict, const struct pg_catalog *catalog,
+			      const struct proto_column *columns, size_t n, uint8_t *ret_masks);
+
+#endif
