@@ -105,6 +105,8 @@ struct sql_statement {
 	/* SET, RESET or set_config(): the setting's name in lower case; "" when it cannot be told.
 	 */
 	const char *setting;
+	/* Its new value when that is one constant, else NULL. */
+	const char *setting_value;
 	/* SET search_path TO 'a','b' with constants only: how the session may still know the path.
 	 */
 	bool has_search_path;
