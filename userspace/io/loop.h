@@ -35,7 +35,8 @@ int loop_new(struct loop **ret_loop);
 void loop_free(struct loop *loop);
 DEFINE_CLEANUP(struct loop *, loop_free, loop_freep)
 
-/* Level-triggered. flags may hold EPOLLEXCLUSIVE. */
+/* Level-triggered. events may hold EPOLLEXCLUSIVE (then only EPOLLIN and EPOLLOUT beside it).
+ * on_ready may see EPOLLERR and EPOLLHUP unasked. -EBUSY when it is watched already. */
 int watch_add(struct loop *loop, struct watch *w, int fd, uint32_t events,
 	      void (*on_ready)(struct watch *w, uint32_t events));
 int watch_set(struct loop *loop, struct watch *w, uint32_t events);
@@ -47,10 +48,12 @@ int timer_set(struct loop *loop, struct timer *t, uint64_t after_ms,
 	      void (*on_due)(struct timer *t));
 void timer_del(struct loop *loop, struct timer *t);
 
+/* Run it once before the loop waits; asked for again while it is queued: still once. What a run
+ * defers in turn comes after the next look at the descriptors. */
 void defer(struct loop *loop, struct deferred *d, void (*run)(struct deferred *d));
 void defer_cancel(struct loop *loop, struct deferred *d);
 
-/* Until loop_stop(); returns what it was given, or -errno. */
+/* Until loop_stop(), which may come before too; returns what it was given, or -errno. */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop, int result);
 

@@ -1,5 +1,5 @@
 /* chan.h - messages between roles over a SOCK_SEQPACKET socketpair.
- * Used by: roles/, session/, tools (control socket).
+ * Used by: roles/, session/.
  * Promises: a message arrives whole or not at all; nothing is dropped: what the socket does not
  * take now waits in a bounded queue, and chan_send says -ENOBUFS when that is full. */
 #ifndef SLUICE_IPC_CHAN_H
@@ -8,9 +8,10 @@
 #include "base/buf.h"
 #include "io/loop.h"
 
-#define CHAN_MSG_MAX   (128u * 1024u)
-#define CHAN_FDS_MAX   4
-#define CHAN_QUEUE_MAX (4u * 1024u * 1024u) /* bytes waiting to be sent */
+#define CHAN_MSG_MAX	   (128u * 1024u) /* bytes of payload */
+#define CHAN_FDS_MAX	   4
+#define CHAN_QUEUE_MAX	   (4u * 1024u * 1024u) /* bytes waiting to be sent */
+#define CHAN_QUEUE_FDS_MAX 64			/* descriptors waiting to be sent */
 
 struct chan;
 
@@ -21,9 +22,12 @@ struct chan_msg {
 	int fds[CHAN_FDS_MAX]; /* the receiver takes one by TAKE_FD; the rest are closed after */
 };
 
+/* Called from the loop only. Each may free the chan. */
 struct chan_events {
+	/* The payload is valid until it returns. */
 	void (*on_msg)(void *ctx, struct chan *c, struct chan_msg *msg);
-	/* The other side is gone (0) or the channel broke (-errno). The chan may be freed here. */
+	/* The other side is gone (0) or the channel broke (-errno). Called once; nothing after it.
+	 */
 	void (*on_closed)(void *ctx, struct chan *c, int error);
 	/* The queue has become empty after it had been more than half full. May be NULL. */
 	void (*on_drained)(void *ctx, struct chan *c);
@@ -36,7 +40,9 @@ int chan_new(struct loop *loop, int fd, const struct chan_events *events, void *
 void chan_free(struct chan *c);
 DEFINE_CLEANUP(struct chan *, chan_free, chan_freep)
 
-/* fds are duplicated by the kernel; the caller keeps its own. */
+/* fds are duplicated; the caller keeps its own. Never calls on_closed: that comes from the loop.
+ * -EMSGSIZE: payload over CHAN_MSG_MAX; -ENOBUFS: the queue is full, nothing was sent; -EPIPE: the
+ * other side is gone. */
 int chan_send(struct chan *c, uint16_t type, struct span payload, const int *fds, size_t n_fds);
 size_t chan_queued(const struct chan *c); /* bytes */
 int chan_fd(const struct chan *c);

@@ -35,7 +35,13 @@ enum msg_type {
 	MSG_APPROVAL_DECIDE,
 	MSG_APPROVAL_DECIDED,
 	MSG_RECORDER_STATUS_GET, /* empty; warden → recorder */
-	MSG_RECORDER_STATUS,	 /* canonical JSON text */
+	MSG_RECORDER_STATUS,	 /* canonical JSON text; answers come in the order asked */
+	/* The set of processes changes: each fd is one end of a channel. */
+	MSG_WORKER_ADD,	  /* warden → recorder: struct msg_worker_add, 1 fd: a new worker */
+	MSG_RECORDER_ADD, /* warden → worker: empty, 1 fd: the new recorder */
+	/* What approvers are shown. */
+	MSG_APPROVAL_LIST_GET, /* warden → recorder */
+	MSG_APPROVAL_LIST,     /* recorder → warden */
 };
 
 struct msg_resolve {
@@ -125,7 +131,7 @@ enum approval_state {
 struct msg_approval_state {
 	uint64_t request;
 	char id[APPROVAL_ID_MAX];
-	uint8_t state;
+	uint8_t state;	 /* 0 only with an error */
 	int32_t error;	 /* not 0: it could not be kept; refuse */
 	struct span by;	 /* who decided, "" */
 	struct span why; /* reason given, "" */
@@ -150,13 +156,37 @@ struct msg_approval_decide {
 
 struct msg_approval_decided {
 	uint32_t request;
-	uint8_t state; /* after it */
+	uint8_t state; /* after it; 0: there is no such approval */
 	bool done;     /* the decision was taken; otherwise text says why not */
 	struct span text;
 };
 
-/* A sequence of NUL-terminated strings. Writes n of them / calls with each. */
+struct msg_worker_add {
+	uint32_t index; /* that of a worker that is gone is used again */
+};
+
+/* Which approvals: one by its id, or with "" those that are pending and the latest others, newest
+ * first, as many as fit in a message. */
+struct msg_approval_list_get {
+	uint32_t request; /* the warden's own, echoed */
+	char id[APPROVAL_ID_MAX];
+};
+
+/* body: a canonical JSON array of objects
+ *   {"asked":ns,"body":{…},"by":"…","digest":"hex","expires":ns,"groups":["dba"],"id":"…",
+ *    "reason":"…","state":"pending"}
+ * where body is what MSG_APPROVAL_ASK brought, asked and expires are wall clock, by and reason are
+ * there once somebody decided. */
+struct msg_approval_list {
+	uint32_t request;
+	struct span body;
+};
+
+/* A sequence of NUL-terminated strings. Writes n of them. */
 int msg_put_strings(struct buf *b, const char *const *strings, size_t n);
+/* The first string of a sequence taken off its front; -ENODATA at its end. The string points into
+ * the sequence. */
+_must_check_ int msg_next_string(struct span *sequence, const char **ret_string);
 
 /* Each encoder appends to out: 0, -ENOBUFS, -ENOMEM. Each decoder: 0 or -EBADMSG (-ENOMEM). */
 int msg_put_resolve(struct buf *out, const struct msg_resolve *m);
@@ -181,5 +211,11 @@ int msg_put_approval_decide(struct buf *out, const struct msg_approval_decide *m
 _must_check_ int msg_get_approval_decide(struct span in, struct msg_approval_decide *ret);
 int msg_put_approval_decided(struct buf *out, const struct msg_approval_decided *m);
 _must_check_ int msg_get_approval_decided(struct span in, struct msg_approval_decided *ret);
+int msg_put_worker_add(struct buf *out, const struct msg_worker_add *m);
+_must_check_ int msg_get_worker_add(struct span in, struct msg_worker_add *ret);
+int msg_put_approval_list_get(struct buf *out, const struct msg_approval_list_get *m);
+_must_check_ int msg_get_approval_list_get(struct span in, struct msg_approval_list_get *ret);
+int msg_put_approval_list(struct buf *out, const struct msg_approval_list *m);
+_must_check_ int msg_get_approval_list(struct span in, struct msg_approval_list *ret);
 
 #endif
