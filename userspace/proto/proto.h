@@ -17,8 +17,11 @@ enum proto_peer {
 /* Returns of feed() beside -errno. */
 enum proto_flow {
 	PROTO_MORE = 0, /* took what it could; feed again when more bytes are there */
-	PROTO_HOLD = 1, /* feed this peer's bytes no more until a call says otherwise (admit,
-			 * resume, columns) ; bytes not taken stay with the caller */
+	/* Feed this peer's bytes no more for now; bytes not taken stay with the caller. Feed again
+	 * after the call that was waited for (admit, tls_started, resume, columns_ready), and
+	 * after each feed() of the other peer that took bytes: what the server answers may be what
+	 * the agent is held for. Feeding too early is harmless: HOLD again, nothing taken. */
+	PROTO_HOLD = 1,
 	PROTO_CLOSE =
 		2, /* the agent said goodbye; everything to be sent has been sent to the sink */
 };
@@ -84,11 +87,15 @@ struct proto_sink {
 	int (*field)(void *ctx, uint8_t mask, uint32_t type_oid, struct span value,
 		     struct buf *out);
 
-	/* An operation ended; its id is no longer used. */
+	/* An operation ended, also one that was refused; its id is no longer used. Called once for
+	 * each, in the order the server ended them, from feed() or resume(); not for operations
+	 * under way at close(). May not call back into the codec. */
 	void (*done)(void *ctx, uint32_t op, const struct op_result *result);
 };
 
 #define PROTO_SEND_MAX (128u * 1024u)
+/* What one resume() may send on top of that: the message that was held, whole. */
+#define PROTO_HELD_MAX (1280u * 1024u)
 
 /* What the codec must know at open. Copied. */
 struct proto_env {
@@ -145,16 +152,19 @@ struct proto_ops {
 	 * message boundary allows; otherwise nothing). */
 	int (*fatal)(void *codec, const struct proto_error *error);
 
-	/* Decide an operation. masked: its verdict carries masks, or masks are in force for the
-	 * session: descriptions are made sure of, error texts are stripped. refuse: the operation
-	 * is answered with the verdict's error as if the server itself had refused it, with all it
-	 * means for the transaction. */
+	/* Decide an operation: EFFECT_REFUSE refuses, anything else sends it on (a verdict to
+	 * approve comes here only once approved, or for an OP_PREPARE, which waits for nobody).
+	 * -EINVAL: it is not the operation that waits. masked: its verdict carries masks, or masks
+	 * are in force for the session: descriptions are made sure of, error texts are stripped.
+	 * refuse: the operation is answered with the verdict's error as if the server itself had
+	 * refused it, with all it means for the transaction. */
 	int (*resume)(void *codec, uint32_t op, const struct verdict *verdict, bool masked);
 
 	/* The masks of the columns that columns() held for. -EACCES as there. */
 	int (*columns_ready)(void *codec, const uint8_t *masks, size_t n);
 
-	/* Something for the agent to read while it waits; at the next message boundary. */
+	/* Something for the agent to read while it waits; at the next message boundary.
+	 * -ENOBUFS: too many wait for one. */
 	int (*notice)(void *codec, const struct proto_error *notice);
 
 	/* No operation under way and no transaction open. */
