@@ -55,7 +55,7 @@ struct resource_config {
 	uint16_t port;
 	/* upstream: where it really is. */
 	const char *upstream;	   /* as written, "host:port", for people */
-	const char *upstream_host; /* name to verify the certificate against */
+	const char *upstream_host; /* name or address that the certificate must be for */
 	struct endpoint upstream_addr;
 	enum tls_mode tls;
 	const char *ca_file; /* NULL with verify-*: the system's */
@@ -81,6 +81,7 @@ struct approver_config {
 struct config {
 	struct arena arena;
 	const char *path;
+	uint8_t file_sha256[SHA256_LEN]; /* of the configuration file's bytes */
 	const char *node;      /* node's name in events; the host name unless said */
 	const char *state_dir; /* /var/lib/sluice: store, keys */
 	const char *run_dir;   /* /run/sluice: control socket */
