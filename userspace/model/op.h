@@ -49,6 +49,7 @@ struct op {
 	const struct op_param *params;
 	uint8_t params_sha256[32]; /* over every bind value, whole, length-prefixed; zero when none
 				    */
+	bool params_cut;	   /* there are more bytes of bind values than were looked at */
 	bool in_transaction;	   /* the session is inside an explicit transaction block */
 	bool binary_results;	   /* any result column was asked for in binary format */
 };

@@ -175,7 +175,7 @@ static void on_ready(struct watch *w, uint32_t events)
 	}
 	n = peer_read(&e->peer, chunk, sizeof(chunk));
 	if (n == -EAGAIN) {
-		peer_watch(e->owner->loop, &e->peer, true);
+		peer_watch(e->owner->loop, &e->peer, true, false);
 		return;
 	}
 	if (n <= 0 || buf_put(&e->peer.in, chunk, (size_t)n) < 0) {
@@ -192,7 +192,7 @@ static void on_ready(struct watch *w, uint32_t events)
 	else if (r == 1)
 		loaded(e);
 	else
-		peer_watch(e->owner->loop, &e->peer, true);
+		peer_watch(e->owner->loop, &e->peer, true, false);
 }
 
 static void on_dialed(struct dial *d, const struct proto_error *error)
@@ -216,7 +216,7 @@ static void on_dialed(struct dial *d, const struct proto_error *error)
 	    timer_set(e->owner->loop, &e->timer, QUERY_TIMEOUT_MS, on_timeout) < 0)
 		fail(e, "the server's catalog could not be asked for");
 	else
-		peer_watch(e->owner->loop, &e->peer, true);
+		peer_watch(e->owner->loop, &e->peer, true, false);
 }
 
 int catalogs_load(struct catalogs *c, const struct resource_config *resource,
@@ -226,7 +226,8 @@ int catalogs_load(struct catalogs *c, const struct resource_config *resource,
 				    const struct proto_error *error))
 {
 	const struct proto_param name = {"application_name", "sluice catalog"};
-	const struct proto_login_config login = {.database = database, .n_params = 1, .params = &name};
+	const struct proto_login_config login = {
+		.database = database, .n_params = 1, .params = &name};
 	struct catalog_entry *e = find(c, resource, database);
 	int r;
 

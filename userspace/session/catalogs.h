@@ -11,9 +11,9 @@
 #include "proto/proto.h"
 #include "session/dial.h"
 
-#define CATALOGS_MAX         64                    /* databases known to one worker at a time */
-#define CATALOG_STALE_NS     (60ull * 1000000000u) /* a session that begins wants a younger one */
-#define CATALOG_RELOAD_MIN_NS (1ull * 1000000000u) /* an unknown name reloads no more often */
+#define CATALOGS_MAX	      64		    /* databases known to one worker at a time */
+#define CATALOG_STALE_NS      (60ull * 1000000000u) /* a session that begins wants a younger one */
+#define CATALOG_RELOAD_MIN_NS (1ull * 1000000000u)  /* an unknown name reloads no more often */
 
 struct catalog_entry;
 

@@ -71,8 +71,9 @@ static void fail_errno(struct dial *d, const char *doing, int error)
 
 	(void)snprintf(what, sizeof(what), "%s the database server failed: %s", doing,
 		       strerror(-error));
-	fail(d, "08006", what, "The server may be down or unreachable from this node. Try again; "
-			       "if it lasts, tell the operator of this resource.");
+	fail(d, "08006", what,
+	     "The server may be down or unreachable from this node. Try again; "
+	     "if it lasts, tell the operator of this resource.");
 }
 
 static void fail_login(struct dial *d)
@@ -103,7 +104,8 @@ static void talk(struct dial *d)
 			return;
 		}
 		if (r == LOGIN_TLS) {
-			r = tls_stream_start(&d->peer.tls, d->tls_context, d->resource->upstream_host);
+			r = tls_stream_start(&d->peer.tls, d->tls_context,
+					     d->resource->upstream_host);
 			if (r < 0) {
 				fail_errno(d, "starting TLS with", r);
 				return;
@@ -194,7 +196,7 @@ static void on_ready(struct watch *w, uint32_t events)
 	if (d->state == DIAL_HANDSHAKE)
 		handshake(d);
 	if (d->state != DIAL_DONE)
-		peer_watch(d->loop, &d->peer, true);
+		peer_watch(d->loop, &d->peer, true, false);
 }
 
 static void on_timeout(struct timer *t)
@@ -307,7 +309,7 @@ static void cancel_on_ready(struct watch *w, uint32_t events)
 		cancel_free(c);
 		return;
 	}
-	peer_watch(c->loop, &c->peer, true);
+	peer_watch(c->loop, &c->peer, true, false);
 }
 
 int dial_cancel(struct loop *loop, const struct resource_config *resource,

@@ -13,7 +13,7 @@
 
 enum dial_state {
 	DIAL_CONNECTING,
-	DIAL_TALKING,   /* clear or under TLS */
+	DIAL_TALKING,	/* clear or under TLS */
 	DIAL_HANDSHAKE, /* TLS */
 	DIAL_DONE,
 };
@@ -42,8 +42,9 @@ struct dial {
 
 /* Begin. config's user and password are the resource's; its database and params are copied.
  * Negative: nothing was begun, on_done will not be called. */
-_must_check_ int dial_start(struct dial *d, struct loop *loop, const struct resource_config *resource,
-			    const struct proto_ops *ops, struct tls_context *tls_context,
+_must_check_ int dial_start(struct dial *d, struct loop *loop,
+			    const struct resource_config *resource, const struct proto_ops *ops,
+			    struct tls_context *tls_context,
 			    const struct proto_login_config *config, dial_done_fn on_done);
 /* After a successful login: hand the connection to another peer. */
 int dial_take(struct dial *d, struct peer *to, void (*on_ready)(struct watch *w, uint32_t events));

@@ -43,8 +43,8 @@ struct engine {
 	uint32_t last_key;
 
 	uint8_t scratch[SCRATCH_SIZE]; /* one read; nothing in it outlives a call */
-	struct buf event;              /* an event body being built */
-	struct buf message;            /* an IPC message being built */
+	struct buf event;	       /* an event body being built */
+	struct buf message;	       /* an IPC message being built */
 };
 
 /* MSG_RESOLVED and MSG_CANCEL from the warden, acks from the recorder: routed to sessions. */

@@ -5,7 +5,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-/* A buffer larger than this goes back to the allocator when it is empty: an idle session is small. */
+/* A buffer larger than this goes back to the allocator when it is empty: an idle session is small.
+ */
 #define KEEP_CAP 4096u
 
 void peer_init(struct peer *p)
@@ -84,19 +85,23 @@ ssize_t peer_read(struct peer *p, uint8_t *scratch, size_t size)
 	return n;
 }
 
-void peer_watch(struct loop *loop, struct peer *p, bool want_read)
+void peer_watch(struct loop *loop, struct peer *p, bool want_read, bool want_hup)
 {
 	uint32_t events = 0;
 
-	if (p->fd < 0 || !p->watch.active)
+	if (p->fd < 0)
 		return;
-	if (!p->eof) {
+	if (!p->eof && want_read)
+		events |= EPOLLIN | EPOLLRDHUP;
+	if (!p->eof && want_hup)
 		events |= EPOLLRDHUP;
-		if (want_read)
-			events |= EPOLLIN;
-	}
 	if (p->tls.want_write || (buf_len(&p->out) > 0 && p->barrier > p->sent))
 		events |= EPOLLOUT;
-	if (events != p->watch.events)
+	/* EPOLLHUP and EPOLLERR cannot be masked: with nothing to wait for, do not watch at all. */
+	if (events == 0)
+		watch_del(loop, &p->watch);
+	else if (!p->watch.active)
+		(void)watch_add(loop, &p->watch, p->fd, events, p->watch.on_ready);
+	else if (events != p->watch.events)
 		(void)watch_set(loop, &p->watch, events);
 }

@@ -11,15 +11,15 @@
 
 #define PEER_IN_MAX   (64u * 1024u)
 #define PEER_OUT_HIGH (32u * 1024u) /* with more unsent than this, nothing more is fed */
-#define PEER_OUT_MAX  (PEER_OUT_HIGH + PROTO_SEND_MAX + PEER_IN_MAX)
+#define PEER_OUT_MAX  (PEER_OUT_HIGH + PROTO_SEND_MAX + PEER_IN_MAX + PROTO_HELD_MAX)
 
 struct peer {
 	int fd; /* owned; -1: none */
 	struct tls_stream tls;
 	struct watch watch;
-	struct buf in;    /* received, not yet taken by the codec */
-	struct buf out;   /* to be sent */
-	uint64_t sent;    /* bytes of the stream that have left `out` */
+	struct buf in;	  /* received, not yet taken by the codec */
+	struct buf out;	  /* to be sent */
+	uint64_t sent;	  /* bytes of the stream that have left `out` */
 	uint64_t barrier; /* stream position up to which may be sent; UINT64_MAX: all */
 	bool eof;
 };
@@ -44,7 +44,7 @@ static inline bool peer_out_high(const struct peer *p)
 int peer_flush(struct peer *p);
 /* Read once into scratch. Bytes, 0 at end of stream, -EAGAIN, other -errno. */
 ssize_t peer_read(struct peer *p, uint8_t *scratch, size_t size);
-/* Watch for what can be made use of. */
-void peer_watch(struct loop *loop, struct peer *p, bool want_read);
+/* Watch for what can be made use of: bytes, or (want_hup) only that the peer has gone. */
+void peer_watch(struct loop *loop, struct peer *p, bool want_read, bool want_hup);
 
 #endif

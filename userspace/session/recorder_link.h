@@ -1,7 +1,8 @@
 /* recorder_link.h - a worker's side of the recorder: events out, acks in, approvals.
  * Used by: session/, roles/worker.c.
  * Promises: requests are numbered in order; what is not acked within the configured time, or was
- * sent to a recorder that died, is told to its waiters as lost, once. Nothing is assumed recorded. */
+ * sent to a recorder that died, is told to its waiters as lost, once. Nothing is assumed recorded.
+ */
 #ifndef SLUICE_SESSION_RECORDER_LINK_H
 #define SLUICE_SESSION_RECORDER_LINK_H
 
@@ -26,7 +27,7 @@ struct recorder_link {
 	struct chan *chan; /* NULL: no recorder at the moment */
 	const struct recorder_events *events;
 	void *ctx;
-	uint64_t sent;  /* last request number used */
+	uint64_t sent;	/* last request number used */
 	uint64_t acked; /* all up to it are held */
 	uint64_t wait_ms;
 	uint64_t oldest_ns; /* when the oldest unacked request was sent */
@@ -49,7 +50,6 @@ _must_check_ int recorder_link_event(struct recorder_link *l, enum event_kind ki
 _must_check_ int recorder_link_ask(struct recorder_link *l, struct msg_approval_ask *ask,
 				   uint64_t *ret_request);
 _must_check_ int recorder_link_withdraw(struct recorder_link *l, const char *id);
-_must_check_ int recorder_link_consume(struct recorder_link *l, const char *id,
-				       uint64_t request);
+_must_check_ int recorder_link_consume(struct recorder_link *l, const char *id, uint64_t request);
 
 #endif

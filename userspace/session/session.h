@@ -10,9 +10,9 @@
 #include "session/mask_guard.h"
 #include "session/sql_names.h"
 
-/*      ACCEPTED ──► SNIFF ──► STARTUP ──► AUTHN ──► ADMITTED ──► LOGIN ──► READY ──► DRAIN ──► CLOSED
- *          │           │       │    ▲       │          │           │         │         ▲
- *          │           │       └ TLS┘       │          │           │         │         │
+/*      ACCEPTED ──► SNIFF ──► STARTUP ──► AUTHN ──► ADMITTED ──► LOGIN ──► READY ──► DRAIN ──►
+ * CLOSED │           │       │    ▲       │          │           │         │         ▲ │ │       └
+ * TLS┘       │          │           │         │         │
  *          └───────────┴────────┴───────────┴──────────┴───────────┴─────────┴─────────┘
  * SNIFF only where no resource matches: the protocol is told from the first bytes, so that the
  * refusal can be said in it. DRAIN: nothing more is taken; what is to be said is being sent. */
@@ -20,10 +20,10 @@ enum session_state {
 	SESSION_ACCEPTED,
 	SESSION_SNIFF,
 	SESSION_STARTUP,  /* the codec reads the agent's startup */
-	SESSION_TLS,      /* handshake with the agent */
-	SESSION_AUTHN,    /* startup is known; waiting for process facts and token */
+	SESSION_TLS,	  /* handshake with the agent */
+	SESSION_AUTHN,	  /* startup is known; waiting for process facts and token */
 	SESSION_ADMITTED, /* policy lets it in; waiting until that is recorded */
-	SESSION_LOGIN,    /* towards the server, and the catalog */
+	SESSION_LOGIN,	  /* towards the server, and the catalog */
 	SESSION_READY,
 	SESSION_DRAIN,
 	SESSION_CLOSED,
@@ -37,7 +37,7 @@ const char *session_state_name(enum session_state state);
 /* What the operation that the codec waits for is waiting for itself. */
 enum op_wait {
 	OP_WAIT_NONE,
-	OP_WAIT_GATE,     /* too many records under way */
+	OP_WAIT_GATE,	  /* too many records under way */
 	OP_WAIT_CATALOG,  /* a name or an OID is not in the catalog */
 	OP_WAIT_APPROVAL, /* asked for, not yet decided */
 	OP_WAIT_CONSUME,  /* approved; waiting until its use is on disk */
@@ -59,6 +59,7 @@ struct mask_set {
 
 struct op_slot {
 	uint32_t id;
+	enum op_kind kind;
 	enum op_state state;
 	const struct mask_set *masks; /* NULL: none */
 };
@@ -74,9 +75,7 @@ struct pending_op {
 	struct verdict verdict;
 	bool reloaded; /* the catalog was loaded anew for it already */
 	char approval[APPROVAL_ID_MAX];
-	uint64_t approval_request;
-	uint64_t approval_due_ns;
-	char approved_by[64];
+	uint64_t approval_request; /* what answers from the recorder carry */
 };
 
 struct session {
@@ -97,12 +96,12 @@ struct session {
 	const struct resource_config *resource; /* NULL: none matches */
 	size_t resource_index;
 	uint32_t resolve_request;
-	bool resolved;       /* the warden has answered */
+	bool resolved; /* the warden has answered */
 	uint8_t resolve_status;
 	uint8_t token_source;
-	struct span token;   /* wiped once verified */
+	struct span token; /* wiped once verified */
 	struct arena arena;
-	struct span who;     /* canonical JSON, short form, for operations */
+	struct span who;      /* canonical JSON, short form, for operations */
 	struct span who_long; /* with arguments and ancestors, until the session is open */
 
 	/* Protocol. */
@@ -123,7 +122,11 @@ struct session {
 	struct timer timer; /* login, drain, approval notices */
 	struct deferred pump;
 	struct deferred free_later;
-	bool pumping;
+	bool tls_wanted; /* the agent asked for TLS and was told yes */
+	bool goodbye;	 /* the agent ended the session in the protocol's own way */
+	bool said_all;	 /* DRAIN: everything is sent and our direction is shut */
+	bool was_open;	 /* session.open is recorded: session.close will be */
+	bool refusal_recorded;
 	const char *close_reason;
 
 	/* Operations. */
@@ -149,16 +152,17 @@ struct session {
 	uint64_t n_refused;
 };
 
-/* Take an accepted socket. Always takes the fd; a session that cannot begin is recorded and closed. */
+/* Take an accepted socket. Always takes the fd; a session that cannot begin is recorded and closed.
+ */
 void session_accept(struct engine *e, int fd);
 /* The worker stops: close what is idle, end the rest. */
 void session_stop(struct session *s, const char *why);
 void session_on_resolved(struct session *s, const struct msg_resolved *m);
-void session_on_ack(struct session *s);
 void session_on_recorder_lost(struct session *s, const char *why);
 
 /* For pipeline.c. */
 _must_check_ int session_move(struct session *s, enum session_state to);
+_must_check_ int op_move(enum op_state *state, enum op_state to);
 /* Tell the agent and end. error->severity is FATAL. Recorded as session.refused before READY. */
 void session_fatal(struct session *s, const struct proto_error *error, const char *reason_code);
 void session_pump_later(struct session *s);

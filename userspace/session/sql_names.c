@@ -118,7 +118,8 @@ static bool same_statement(const struct sql_statement *a, const struct sql_state
 	for (size_t i = 0; i < a->n_columns; i++)
 		if (!streq_null(a->columns[i].name, b->columns[i].name) ||
 		    !streq_null(a->columns[i].qualifier, b->columns[i].qualifier) ||
-		    a->columns[i].star != b->columns[i].star || a->columns[i].use != b->columns[i].use)
+		    a->columns[i].star != b->columns[i].star ||
+		    a->columns[i].use != b->columns[i].use)
 			return false;
 	return true;
 }

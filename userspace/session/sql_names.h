@@ -1,7 +1,7 @@
 /* sql_names.h - what a session has prepared or declared under a name, in SQL itself.
  * Used by: session/pipeline.c.
- * Promises: EXECUTE and FETCH are judged by what the name may stand for: everything that this session
- * ever gave it (whether the server took it is not known here), or unknown. Bounded. */
+ * Promises: EXECUTE and FETCH are judged by what the name may stand for: everything that this
+ * session ever gave it (whether the server took it is not known here), or unknown. Bounded. */
 #ifndef SLUICE_SESSION_SQL_NAMES_H
 #define SLUICE_SESSION_SQL_NAMES_H
 
