@@ -8,10 +8,17 @@
 
 #include "session/session.h"
 
-/* Identity and token are there, and what the agent asks for: let it in or refuse it. */
+/* admission.c: identity and token are there, and what the agent asks for: let it in or refuse. */
 void pipeline_connect(struct session *s);
 /* The admission is recorded: log in upstream. */
 void pipeline_recorded(struct session *s);
+/* What policy is told of a session, without an operation. */
+struct facts session_facts(const struct session *s);
+/* Load the catalog anew; whoever waits for it in this session goes on afterwards. */
+int session_load_catalog(struct session *s);
+/* session_fatal with its parts. */
+void session_refuse(struct session *s, const char *sqlstate, const char *code, const char *message,
+		    const char *hint);
 
 /* The codec's sink. */
 int pipeline_op(struct session *s, const struct op *op);

@@ -165,6 +165,14 @@ _must_check_ int session_move(struct session *s, enum session_state to);
 _must_check_ int op_move(enum op_state *state, enum op_state to);
 /* Tell the agent and end. error->severity is FATAL. Recorded as session.refused before READY. */
 void session_fatal(struct session *s, const struct proto_error *error, const char *reason_code);
+/* Take nothing more from either side; say what is left to be said, then close. */
+void session_begin_drain(struct session *s, const char *reason);
+void session_drain(struct session *s);
+/* relay.c: move what can be moved. */
 void session_pump_later(struct session *s);
+void session_agent_ready(struct watch *w, uint32_t events);
+void session_server_ready(struct watch *w, uint32_t events);
+/* sink.c: open the codec of a protocol with this session behind it. */
+_must_check_ int session_open_codec(struct session *s, const struct proto_ops *ops);
 
 #endif
