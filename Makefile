@@ -79,7 +79,7 @@ $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	@mkdir -p $(@D)
 	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
 
-$(B)/obj/userspace/kernel/%.o: | $(SKEL)
+$(call obj_of,kernel): | $(SKEL)
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)

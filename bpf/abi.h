@@ -53,7 +53,7 @@ enum sluice_sock_side {
 struct sluice_sock {
 	struct sluice_origin origin;
 	__u32 side;
-	__u32 pad_;
+	__u32 family; /* AF_INET or AF_INET6: of the listener it was steered to */
 };
 
 /* Key of the hand-over map: written before the SYN leaves, taken when the listener's side is
@@ -68,7 +68,8 @@ struct sluice_tuple {
 };
 
 /* Map `scopes`: cgroup id of the top of a governed subtree -> 1. */
-/* Map `cgroups`: cgroup id -> one of these. Absent below a scope: refused. */
+/* Map `cgroups`: cgroup id -> one of these. Of a cgroup and its ancestors up to the scope's top,
+ * the nearest entry holds; none: refused. An entry above a scope means nothing below it. */
 enum sluice_cgroup_state {
 	SLUICE_CGROUP_GOVERNED = 1,
 	SLUICE_CGROUP_EXEMPT = 2, /* the enforcer's own */
@@ -84,8 +85,9 @@ struct sluice_listener {
 
 /* Map `control`, key 0. */
 struct sluice_control {
-	__u64 heartbeat_ns;	/* boottime clock, written by the warden */
-	__u64 heartbeat_max_ns; /* older than this: refuse; 0: no check */
+	__u64 heartbeat_ns;	 /* boottime clock, written by the warden */
+	__u64 heartbeat_max_ns;	 /* older than this: refuse; 0: no check */
+	__u64 host_netns_cookie; /* the node's own namespace: loopback in it is governed */
 	__u32 abi_version;
 	__u32 pad_;
 };
@@ -98,10 +100,14 @@ enum sluice_counter {
 	SLUICE_COUNT_REFUSED_HEARTBEAT, /* enforcer silent */
 	SLUICE_COUNT_REFUSED_PROTOCOL,	/* UDP, raw and the like */
 	SLUICE_COUNT_REFUSED_BIND,
-	SLUICE_COUNT_REFUSED_FULL, /* a map refused an entry */
-	SLUICE_COUNT_HANDED_OVER,  /* origins moved to an accepted socket */
-	SLUICE_COUNT_ORPHAN,	   /* accepted with no origin */
-	SLUICE_COUNT_EVENTS_LOST,  /* ring buffer full */
+	SLUICE_COUNT_REFUSED_FULL,    /* a map refused an entry */
+	SLUICE_COUNT_HANDED_OVER,     /* origins moved to an accepted socket */
+	SLUICE_COUNT_ORPHAN,	      /* accepted with no origin */
+	SLUICE_COUNT_EVENTS_LOST,     /* ring buffer full: rescan cgroups and processes */
+	SLUICE_COUNT_REFUSED_DIRECT,  /* connect straight to the enforcer's port */
+	SLUICE_COUNT_REFUSED_ROUTE,   /* source route or device bound: would miss the listener */
+	SLUICE_COUNT_REFUSALS_UNTOLD, /* refused, but the ring buffer was kept for lifecycle events
+				       */
 	SLUICE_COUNT_MAX,
 };
 
@@ -116,12 +122,14 @@ enum sluice_kevent_type {
 	SLUICE_KEV_REFUSED, /* a connect, bind, sendmsg or socket was refused: see reason */
 };
 
+/* Refusals are told only while the ring buffer is less than half full, so that a refused workload
+ * cannot crowd out the others; they are always counted. */
 struct sluice_kevent {
 	__u32 type;
-	__u32 reason;  /* enum sluice_counter for SLUICE_KEV_REFUSED */
-	__u64 time_ns; /* boottime clock */
-	__u64 cgroup_id;
-	__u64 netns_cookie;	  /* SLUICE_KEV_REFUSED only */
+	__u32 reason;		  /* enum sluice_counter for SLUICE_KEV_REFUSED */
+	__u64 time_ns;		  /* boottime clock */
+	__u64 cgroup_id;	  /* CGROUP_*: the cgroup's; ATTACH: where it went; else who's */
+	__u64 netns_cookie;	  /* SLUICE_KEV_REFUSED only; 0: not known (a socket being made) */
 	struct sluice_origin who; /* address fields only for SLUICE_KEV_REFUSED */
 };
 

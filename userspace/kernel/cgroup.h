@@ -21,10 +21,12 @@ int cgroup_add_pid(const char *root, const char *path, int pid);
 _must_check_ int cgroup_path(const char *root, uint64_t id, char *ret_path, size_t size);
 /* Path of a process's v2 cgroup, from /proc/PID/cgroup. -ESRCH. */
 _must_check_ int cgroup_of_pid(int pid, char *ret_path, size_t size);
-/* Call for a cgroup and everything below it, the top first. */
+/* Call for a cgroup and everything below it, the top first; a non-zero return stops and is
+ * returned. Skipped are what vanishes under way and what is nested more than 64 deep or has a path
+ * longer than CGROUP_PATH_MAX: a container could otherwise stop the walk for all. */
 int cgroup_walk(const char *root, const char *path,
 		int (*visit)(void *ctx, const char *path, uint64_t id), void *ctx);
-/* Every pid directly in a cgroup. */
+/* Every pid directly in a cgroup; a non-zero return stops and is returned. */
 int cgroup_pids(const char *root, const char *path, int (*visit)(void *ctx, int pid), void *ctx);
 
 #endif

@@ -16,13 +16,17 @@ struct steer_config {
 	uint64_t heartbeat_max_ns;
 };
 
-/* Load, pin, attach (replacing what an earlier sluiced pinned, atomically where maps can be
- * reused). *ret_why gets a sentence for people when it fails (static or thread-local storage). */
+/* Load, pin, attach. What an earlier sluiced pinned is taken over: its maps with all they hold when
+ * their layout is the same, else a copy of its scopes and cgroups; each link is given its new
+ * program atomically. Attaching comes before any scope on a first start: until the first
+ * steer_scope_add nothing is governed. The caller's own network namespace counts as the node's,
+ * as does the initial one: loopback in them is governed.
+ * *ret_why gets a sentence for people when it fails (thread-local storage, until the next call). */
 _must_check_ int steer_open(const struct steer_config *config, const char **ret_why,
 			    struct steer **ret_steer);
 /* Close the handles; pins stay. */
 void steer_close(struct steer *steer);
-/* Remove every link, map and pin below bpf_dir. */
+/* Detach every link and remove every pin below bpf_dir, and it. 0 too when there is none. */
 int steer_detach(const char *bpf_dir);
 DEFINE_CLEANUP(struct steer *, steer_close, steer_closep)
 
@@ -36,18 +40,29 @@ int steer_listener_del(struct steer *s, uint64_t netns_cookie);
 /* To be called more often than heartbeat_max_ns. */
 int steer_heartbeat(struct steer *s);
 int steer_counters(const struct steer *s, uint64_t ret_counters[static SLUICE_COUNT_MAX]);
+/* "steered", "refused-unknown", …; NULL past the last. */
+const char *steer_counter_name(enum sluice_counter which);
+/* Remove hand-over entries older than max_age_ns. Each goes by itself when its connection is
+ * accepted or closed, so this finds something only when a program was replaced in between. Call it
+ * now and then with an age no waiting connect reaches (10 minutes). Either output may be NULL. */
+int steer_sweep(struct steer *s, uint64_t max_age_ns, uint32_t *ret_removed, uint32_t *ret_left);
 
-/* Ring buffer: poll the fd; each event is given to the callback (a non-zero return stops). */
+/* Ring buffer: poll the fd (level-triggered); each event is given to the callback (a non-zero
+ * return stops, and is returned). At most STEER_EVENTS_BATCH a call; returns how many were read.
+ * When the counter SLUICE_COUNT_EVENTS_LOST rises, cgroups and processes must be scanned anew. */
+#define STEER_EVENTS_BATCH 1024
 int steer_events_fd(const struct steer *s);
 int steer_events_read(struct steer *s, int (*on_event)(void *ctx, const struct sluice_kevent *e),
 		      void *ctx);
 
-/* fd of the socket storage map, for workers (read only). Owned by steer. */
+/* fd of the socket storage map, for workers (read only; a lookup needs no privilege on kernels from
+ * 5.19). Owned by steer. */
 int steer_storage_fd(const struct steer *s);
 
 /* Origin of an accepted socket. -ENOENT: it has none: whoever connected was not steered. */
 _must_check_ int steer_origin(int storage_fd, int accepted_fd, struct sluice_origin *ret_origin);
-/* In host order and the model's terms. */
+/* In host order and the model's terms. The process is what the kernel knew when it called connect:
+ * its /proc part is unset. */
 void steer_origin_endpoint(const struct sluice_origin *o, struct endpoint *ret_endpoint);
 void steer_origin_process(const struct sluice_origin *o, struct process *ret_process);
 
