@@ -33,7 +33,23 @@ void yaml_fault(struct yaml_doc *doc, const struct yaml_node *at, const char *fm
 	fault_at(doc, at ? at->line : 0, at ? at->column : 0, text);
 }
 
-static int syntax_fault(struct yaml_doc *doc, const yaml_parser_t *parser)
+/* Where a byte of the text is; libyaml only tells its offset. */
+static yaml_mark_t mark_of(struct span text, size_t offset)
+{
+	yaml_mark_t mark = {0};
+
+	for (size_t i = 0; i < MIN(offset, text.len); i++) {
+		if (text.p[i] == '\n') {
+			mark.line++;
+			mark.column = 0;
+		} else if ((text.p[i] & 0xc0) != 0x80) {
+			mark.column++;
+		}
+	}
+	return mark;
+}
+
+static int syntax_fault(struct yaml_doc *doc, const yaml_parser_t *parser, struct span input)
 {
 	char text[256];
 	yaml_mark_t mark = parser->problem_mark;
@@ -41,9 +57,8 @@ static int syntax_fault(struct yaml_doc *doc, const yaml_parser_t *parser)
 	if (parser->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
 	if (parser->error == YAML_READER_ERROR) {
-		(void)snprintf(text, sizeof(text), "not readable as UTF-8 text at byte %zu: %s",
-			       parser->problem_offset, parser->problem);
-		mark = parser->mark;
+		(void)snprintf(text, sizeof(text), "not UTF-8 text: %s", parser->problem);
+		mark = mark_of(input, parser->problem_offset);
 	} else {
 		(void)snprintf(text, sizeof(text), "not YAML: %s%s%s",
 			       parser->context ? parser->context : "", parser->context ? ", " : "",
@@ -202,7 +217,7 @@ static int on_event(struct builder *b, const yaml_event_t *e, bool *ret_end)
 	}
 }
 
-static int build(struct yaml_doc *doc, yaml_parser_t *parser)
+static int build(struct yaml_doc *doc, yaml_parser_t *parser, struct span input)
 {
 	struct builder b = {.doc = doc};
 	bool end = false;
@@ -212,7 +227,7 @@ static int build(struct yaml_doc *doc, yaml_parser_t *parser)
 		int r;
 
 		if (!yaml_parser_parse(parser, &event))
-			return syntax_fault(doc, parser);
+			return syntax_fault(doc, parser, input);
 		r = on_event(&b, &event, &end);
 		yaml_event_delete(&event);
 		if (r < 0)
@@ -240,7 +255,7 @@ int yaml_load(struct span text, const char *file, struct diags *diags, struct ya
 	parser = &storage;
 	yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(parser, text.len > 0 ? text.p : (const uint8_t *)"", text.len);
-	r = build(&doc, parser);
+	r = build(&doc, parser, text);
 	if (r < 0)
 		return r;
 	*ret_doc = doc;
