@@ -12,6 +12,7 @@
 #define ENTRY_NODE_MAX	  256u /* bytes, as escaped */
 #define ENTRY_TIME_LEN	  27u
 #define ENTRY_SESSION_MAX 64u
+#define ENTRY_BODY_AT	  8u   /* where the body begins */
 #define ENTRY_EXTRA_MAX	  512u /* an entry is at most so much longer than body and node */
 
 struct entry {

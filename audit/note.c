@@ -9,7 +9,6 @@
 #define EM_DASH	 "\xe2\x80\x94"
 #define ALG_BYTE 0x01 /* Ed25519, signed-note "Signature types" */
 
-DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free, pkey_freep)
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free, md_freep)
 DEFINE_CLEANUP(BIO *, BIO_free_all, bio_freep)
 
@@ -76,17 +75,19 @@ static int finish_key(struct span name, EVP_PKEY *pkey, struct note_key *ret)
 	return 0;
 }
 
-int note_key_generate(const char *node, struct note_key *ret_key)
+void note_key_name(const char *node, char ret_name[static NOTE_NAME_MAX])
 {
-	char name[NOTE_NAME_MAX];
-	EVP_PKEY *pkey;
-
-	(void)snprintf(name, sizeof(name), "sluice/%s", node);
-	for (char *p = name; *p; p++) {
+	(void)snprintf(ret_name, NOTE_NAME_MAX, "sluice/%s", node);
+	for (char *p = ret_name; *p; p++) {
 		if (*p <= ' ' || *p >= 0x7f || *p == '+')
 			*p = '-';
 	}
-	pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+}
+
+int note_key_generate(const char *name, struct note_key *ret_key)
+{
+	EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+
 	if (!pkey)
 		return -EIO;
 	return finish_key(span_str(name), pkey, ret_key);

@@ -28,9 +28,10 @@ struct checkpoint {
 void note_key_done(struct note_key *key);
 #define _cleanup_note_key_ _cleanup_(note_key_done)
 
-/* A new key. name: "sluice/<node>"; what a key's name may not hold (spaces, '+', anything but
- * printable ASCII) becomes '-'. */
-_must_check_ int note_key_generate(const char *node, struct note_key *ret_key);
+/* The name of a node's key: "sluice/<node>", where what a key's name may not hold (spaces, '+',
+ * anything but printable ASCII) becomes '-'. Cut when it is too long. */
+void note_key_name(const char *node, char ret_name[static NOTE_NAME_MAX]);
+_must_check_ int note_key_generate(const char *name, struct note_key *ret_key);
 /* The private key as PKCS#8 PEM, and back. The name is not part of it: it comes from the vkey. */
 _must_check_ int note_key_put_pem(const struct note_key *key, struct buf *out);
 _must_check_ int note_key_from_pem(const char *name, struct span pem, struct note_key *ret_key);

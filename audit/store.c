@@ -229,9 +229,11 @@ int store_open(const char *path, char error[static STORE_ERROR_MAX], struct stor
 	if (r < 0)
 		return r;
 	s->writer = true;
-	/* sqlite would make it readable to everybody; its other files take the mode of this one. */
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0) {
+	/* sqlite would make it readable to everybody; its other files take the mode of this one.
+	 * One that exists is not opened here: closing it would drop the locks of this process on
+	 * it. */
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 && errno != EEXIST) {
 		r = -errno;
 		(void)snprintf(s->error, sizeof(s->error), "%s", strerror(errno));
 		return give_up(s, r, error);

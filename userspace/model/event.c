@@ -14,6 +14,7 @@ static const char *const names[EVENT_KIND_MAX] = {
 	[EVENT_OP_RESULT] = "op.result",
 	[EVENT_APPROVAL] = "approval",
 	[EVENT_CANCEL] = "cancel",
+	[EVENT_RECORDER] = "recorder",
 };
 
 const char *event_kind_name(enum event_kind kind)

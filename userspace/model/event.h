@@ -20,6 +20,7 @@ enum event_kind {
 	EVENT_OP_RESULT, /* how a forwarded operation ended */
 	EVENT_APPROVAL,	 /* an approval was asked for, or changed state */
 	EVENT_CANCEL,	 /* a cancel request was passed on or refused */
+	EVENT_RECORDER,	 /* the recorder itself: a channel closed, writing resumed after a fault */
 	EVENT_KIND_MAX,
 };
 
