@@ -34,7 +34,7 @@ static const char *const map_names[] = {"scopes",   "cgroups", "listeners", "con
 
 #define STEER_MAPS ARRAY_SIZE(map_names)
 
-static _Thread_local char why[512];
+static _Thread_local char why[1024];
 static _Thread_local char said[256];
 
 void steer_why_clear(void)
