@@ -1,6 +1,6 @@
 #!/bin/bash
 # Install what sluice needs from Debian's own packages. Debian 12, as root.
-# Usage: tools/install-deps.sh [build] [test] [bench]    (build and test when none is named)
+# Usage: tools/install-deps.sh [build] [test] [bench] [regress]    (build and test when none is named)
 # Does nothing and says nothing when everything is there; starts no service, makes no cluster.
 set -euo pipefail
 
@@ -12,6 +12,8 @@ test=(clang-format-14 clang-tidy-14 libcmocka-dev shellcheck git
 	runc python3 python3-psycopg2 python3-psycopg python3-yaml openssl sqlite3
 	iproute2 procps util-linux jq perl)
 bench=(haproxy pgbouncer)
+# PostgreSQL's own suite is built from Debian's source.
+regress=(dpkg-dev bison flex perl)
 # Programs that Debian also ships under a name without the version.
 plain_names=(clang clang-format clang-tidy)
 
@@ -22,8 +24,9 @@ for set in "${@:-build test}"; do
 		build) want+=("${build[@]}") ;;
 		test) want+=("${test[@]}") ;;
 		bench) want+=("${bench[@]}") ;;
+		regress) want+=("${regress[@]}") ;;
 		*)
-			echo "install-deps: no such set: $name (build, test, bench)" >&2
+			echo "install-deps: no such set: $name (build, test, bench, regress)" >&2
 			exit 2
 			;;
 		esac

@@ -19,7 +19,7 @@ files()
 	else
 		local pattern
 		for pattern in "$@"; do
-			find . -type f -name "$pattern" | sed 's|^\./||'
+			find . -type f \( -path "./$pattern" -o -name "$pattern" \) | sed 's|^\./||'
 		done
 	fi | sort -u | while IFS= read -r f; do [ -f "$f" ] && echo "$f"; done
 }
