@@ -2,21 +2,13 @@
 
 #include "base/utf8.h"
 
-/* Characters that end lines, move a terminal's cursor or turn the direction of text: what is shown
- * to an approver must be what the issuer wrote. s is valid UTF-8. */
+/* What is shown to an approver must be what the issuer wrote. s is valid UTF-8. */
 static bool has_control(struct span s)
 {
 	while (s.len > 0) {
 		size_t n = utf8_valid_prefix(s);
-		struct span c = span_head(s, n);
 
-		if (n == 0 || c.p[0] < 0x20 || c.p[0] == 0x7f)
-			return true;
-		if (n == 2 && c.p[0] == 0xc2 && c.p[1] < 0xa0) /* U+0080..U+009F */
-			return true;
-		if (n == 3 && c.p[0] == 0xe2 &&
-		    ((c.p[1] == 0x80 && c.p[2] >= 0xa8 && c.p[2] <= 0xae) || /* U+2028..202E */
-		     (c.p[1] == 0x81 && c.p[2] >= 0xa6 && c.p[2] <= 0xa9)))  /* U+2066..2069 */
+		if (n == 0 || utf8_is_control(span_head(s, n)))
 			return true;
 		s = span_skip(s, n);
 	}

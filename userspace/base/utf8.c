@@ -50,3 +50,18 @@ bool utf8_valid(struct span s)
 	}
 	return true;
 }
+
+bool utf8_is_control(struct span c)
+{
+	if (c.len == 1)
+		return c.p[0] < 0x20 || c.p[0] == 0x7f;
+	if (c.len == 2)
+		return (c.p[0] == 0xc2 && c.p[1] < 0xa0) || /* U+0080..U+009F */
+		       (c.p[0] == 0xd8 && c.p[1] == 0x9c);  /* U+061C */
+	if (c.len == 3 && c.p[0] == 0xe2 && c.p[1] == 0x80)
+		return (c.p[2] >= 0xa8 && c.p[2] <= 0xae) || /* U+2028..U+202E */
+		       c.p[2] == 0x8e || c.p[2] == 0x8f;     /* U+200E, U+200F */
+	if (c.len == 3 && c.p[0] == 0xe2 && c.p[1] == 0x81)
+		return c.p[2] >= 0xa6 && c.p[2] <= 0xa9; /* U+2066..U+2069 */
+	return false;
+}

@@ -10,5 +10,9 @@
  * with a valid one. */
 size_t utf8_valid_prefix(struct span s);
 bool utf8_valid(struct span s);
+/* c is one valid character: does it end lines, move a terminal's cursor or turn the direction of
+ * text (C0, C1, DEL, line and paragraph separators, bidirectional controls)? What is shown to
+ * people must not hold one that somebody else chose. */
+bool utf8_is_control(struct span c);
 
 #endif
