@@ -1,9 +1,11 @@
 # Every command a person needs. `make help` lists them.
 #   B=DIR      build folder (build)
 #   CC=clang   compiler (gcc or clang)
+#   V=1        show the commands
 #   SAN=1      with AddressSanitizer and UndefinedBehaviorSanitizer
 
 B        ?= build
+V        ?= 0
 CC       := $(if $(filter default,$(origin CC)),gcc,$(CC))
 CLANG    ?= clang
 BPFTOOL  ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
@@ -58,6 +60,13 @@ TOOL_OBJS := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/*.c))
 TOOL_ARCHIVES := $(foreach m,$(DEPS_tools),$(call archive_of,$(m)))
 SKEL := $(B)/gen/steer.skel.h
 
+ifeq ($(V),0)
+Q := @
+say = @printf '  %-7s %s\n' $1 $(patsubst $(B)/%,%,$@)
+else
+say = @:
+endif
+
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all help deps demo test unit unit-bin corpus lint format bench fuzz install clean \
@@ -73,31 +82,37 @@ deps: ## install what building, testing and the demo need (Debian 12, root)
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h)
 	@mkdir -p $(@D)
-	$(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_$(ARCH_BPF) -Wall -Werror -Ibpf -c $< -o $@
+	$(call say,BPF)
+	$(Q)$(CLANG) -g -O2 -target bpf -D__TARGET_ARCH_$(ARCH_BPF) -Wall -Werror -Ibpf -c $< -o $@
 
 $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	@mkdir -p $(@D)
-	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	$(call say,SKEL)
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
 
 $(call obj_of,kernel): | $(SKEL)
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) -c $< -o $@
 
 define archive_rule
 $(B)/lib/lib$1.a: $(call obj_of,$1)
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(call say,AR)
+	$$(Q)ar rcs $$@ $$^
 endef
 $(foreach m,$(MODULES),$(if $(call src_of,$m),$(eval $(call archive_rule,$m))))
 
 $(B)/sluiced: $(B)/obj/userspace/main.o $(ARCHIVES)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS)
 
 $(B)/sluicectl: $(TOOL_OBJS) $(TOOL_ARCHIVES)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(TOOL_OBJS) -Wl,--start-group $(TOOL_ARCHIVES) -Wl,--end-group $(LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(TOOL_OBJS) -Wl,--start-group $(TOOL_ARCHIVES) -Wl,--end-group $(LIBS)
 
 # tests/unit/MODULE/test_X.c -> $(B)/unit/MODULE/test_X, linked with what the module may use.
 UNITS := $(patsubst %.c,$(B)/%,$(subst tests/,,$(wildcard tests/unit/*/test_*.c)))
@@ -105,7 +120,8 @@ unit_archives = $(foreach m,$(DEPS_$1),$(call archive_of,$(m)))
 define unit_rule
 $(B)/unit/$1/test_%: tests/unit/$1/test_%.c $(call unit_archives,$1)
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -Itests -o $$@ $$< -Wl,--start-group $(call unit_archives,$1) \
+	$$(call say,TEST)
+	$$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Itests -o $$@ $$< -Wl,--start-group $(call unit_archives,$1) \
 		-Wl,--end-group $(LIBS) -lcmocka
 endef
 $(foreach m,$(MODULES) tools,$(eval $(call unit_rule,$m)))
@@ -127,7 +143,8 @@ fuzz_module = $(firstword $(subst _, ,$1))
 define fuzz_rule
 $(B)/fuzz/$1: tests/fuzz/$1.c $(call unit_archives,$(call fuzz_module,$1))
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(if $$(REPLAY),,-fsanitize=fuzzer) $$(LDFLAGS) -o $$@ $$< \
+	$$(call say,FUZZ)
+	$$(Q)$$(CC) $$(CFLAGS) $$(if $$(REPLAY),,-fsanitize=fuzzer) $$(LDFLAGS) -o $$@ $$< \
 		$$(if $$(REPLAY),tests/fuzz/replay.c) \
 		-Wl,--start-group $(call unit_archives,$(call fuzz_module,$1)) -Wl,--end-group $$(LIBS)
 endef

@@ -41,15 +41,15 @@ void recorder_link_done(struct recorder_link *l);
 /* A (new) channel to a recorder; takes the fd. Requests of the old one are lost. */
 int recorder_link_attach(struct recorder_link *l, int fd);
 
-/* Send an event. wanted: an ack is waited for; its request number is *ret_request (0 otherwise).
- * -ENOTCONN: no recorder; -ENOBUFS: its queue is full. */
-_must_check_ int recorder_link_event(struct recorder_link *l, enum event_kind kind,
-				     struct span body, bool durable, bool wanted,
-				     uint64_t *ret_request);
+/* Send an event. A caller that ignores the result records "where anything still can". wanted: an
+ * ack is waited for; its request number is *ret_request (0 otherwise). -ENOTCONN: no recorder;
+ * -ENOBUFS: its queue is full. */
+int recorder_link_event(struct recorder_link *l, enum event_kind kind, struct span body,
+			bool durable, bool wanted, uint64_t *ret_request);
 /* Ask for an approval; answers come by on_approval with m->request == *ret_request. */
 _must_check_ int recorder_link_ask(struct recorder_link *l, struct msg_approval_ask *ask,
 				   uint64_t *ret_request);
-_must_check_ int recorder_link_withdraw(struct recorder_link *l, const char *id);
+int recorder_link_withdraw(struct recorder_link *l, const char *id);
 _must_check_ int recorder_link_consume(struct recorder_link *l, const char *id, uint64_t request);
 
 #endif

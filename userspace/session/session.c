@@ -128,8 +128,8 @@ void session_fatal(struct session *s, const struct proto_error *error, const cha
 		return;
 	if (s->state < SESSION_READY && !s->refusal_recorded) {
 		s->refusal_recorded = true;
-		if (s->who_long.len == 0)
-			(void)evidence_who(s);
+		if (s->who_long.len == 0 && evidence_who(s) < 0)
+			s->who_long = (struct span){0}; /* recorded without */
 		if (evidence_session(s, EVENT_SESSION_REFUSED, reason_code, error->message,
 				     &e->event) == 0)
 			(void)recorder_link_event(&e->recorder, EVENT_SESSION_REFUSED,
