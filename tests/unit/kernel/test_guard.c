@@ -1,7 +1,6 @@
 /* test_guard.c - the ways around: each is tried, and refused. */
 #include "rig.h"
 
-#include <linux/seg6.h>
 #include <net/if.h>
 #include <netinet/ip.h>
 #include <spawn.h>
@@ -304,15 +303,14 @@ static int source_route4(void *arg _unused_)
 
 static int source_route6(void *arg _unused_)
 {
-	struct {
-		struct ipv6_sr_hdr head;
-		struct in6_addr hop;
-	} srh = {.head = {.hdrlen = 2, .type = 4}};
+	/* RFC 8754: next header, length in 8 bytes after the first, type, …; then one segment. */
+	uint8_t srh[24] = {0, 2, 4};
+	union addr hop = rig_addr("2001:db8::9", 0);
 	union addr far = rig_addr("2001:db8::7", 5432);
 	int fd = socket(AF_INET6, SOCK_STREAM, 0);
 
-	srh.hop = rig_addr("2001:db8::9", 0).v6.sin6_addr;
-	if (setsockopt(fd, IPPROTO_IPV6, IPV6_RTHDR, &srh, sizeof(srh)) < 0)
+	memcpy(srh + 8, &hop.v6.sin6_addr, 16);
+	if (setsockopt(fd, IPPROTO_IPV6, IPV6_RTHDR, srh, sizeof(srh)) < 0)
 		return 252;
 	return connect(fd, &far.any, sizeof(far.v6)) < 0 ? errno : 0;
 }

@@ -233,6 +233,27 @@ static void test_host_loopback(void **state _unused_)
 	(void)close(other);
 }
 
+/* An enforcer in a namespace of its own: that one counts as the node's too, and the initial one
+ * still does. */
+static void test_two_hosts(void **state _unused_)
+{
+	_cleanup_close_ int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	uint64_t before;
+	struct sluice_origin o;
+
+	assert_int_equal(setns(b.fd, CLONE_NEWNET), 0);
+	steer_close(steer);
+	steer = rig_open();
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	o = take(&b, b.fd4, "127.0.0.1", 80);
+	assert_int_equal(*(uint32_t *)o.addr, htonl(INADDR_LOOPBACK));
+	before = rig_count(steer, SLUICE_COUNT_REFUSED_LISTENER);
+	assert_int_equal(rig_connect(rig_path("agent"), HOST_NETNS, "127.0.0.1", 80), ECONNREFUSED);
+	assert_int_equal(rig_count(steer, SLUICE_COUNT_REFUSED_LISTENER), before + 1);
+	steer_close(steer);
+	steer = rig_open();
+}
+
 /* A socket is used again: what it kept of its first connect must not show in its second. */
 static int reconnect(void *arg _unused_)
 {
@@ -530,6 +551,7 @@ static int tests(void)
 		cmocka_unit_test(test_exempt_untouched),
 		cmocka_unit_test(test_own_loopback),
 		cmocka_unit_test(test_host_loopback),
+		cmocka_unit_test(test_two_hosts),
 		cmocka_unit_test(test_reconnect),
 		cmocka_unit_test(test_fast_open),
 		cmocka_unit_test(test_handed_socket),
