@@ -31,7 +31,7 @@ int recorder_prepare_dir(const struct config *config)
 		return -errno;
 	if (geteuid() != 0)
 		return 0;
-	if (fchown(fd, 0, config->recorder_uid) < 0 || fchmod(fd, 01770) < 0)
+	if (fchown(fd, 0, config->recorder_uid) < 0 || fchmod(fd, 01771) < 0)
 		return -errno;
 	return 0;
 }
