@@ -234,26 +234,30 @@ static bool vanished(int error)
 	return error == ENOENT || error == ENODEV;
 }
 
+static DIR *open_dir(int parent, const char *name)
+{
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir && fd >= 0)
+		(void)close(fd);
+	return dir;
+}
+
 static int walk_dir(struct walk *w, int parent, const char *name, size_t len, unsigned depth)
 {
-	_cleanup_close_ int fd =
-		openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	_cleanup_(closedirp) DIR *dir = NULL;
+	_cleanup_(closedirp) DIR *dir = open_dir(parent, name);
 	struct dirent *entry;
 	struct stat st;
 	int r;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (!dir || fstat(dirfd(dir), &st) < 0)
 		return vanished(errno) && depth > 0 ? 0 : -errno;
 	r = w->visit(w->ctx, len ? w->path : "/", st.st_ino);
 	if (r != 0)
 		return r;
 	if (depth == DEPTH_MAX)
 		return 0;
-	dir = fdopendir(fd);
-	if (!dir)
-		return -errno;
-	fd = -1; /* dir's */
 	while ((entry = readdir(dir))) {
 		int n;
 

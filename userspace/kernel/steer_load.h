@@ -5,15 +5,7 @@
 #define SLUICE_KERNEL_STEER_LOAD_H
 
 #include "kernel/steer.h"
-/* Made by bpftool. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wconversion"
 #include "steer.skel.h"
-#pragma GCC diagnostic pop
-
-#define STEER_HOOKS  10 /* attached to the cgroup root; links pinned */
-#define STEER_TRACES 6	/* lifecycle events; held by this process, they serve nobody else */
 
 struct steer {
 	struct steer_bpf *skel;
