@@ -88,7 +88,7 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h)
 $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	@mkdir -p $(@D)
 	$(call say,SKEL)
-	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	$(Q){ echo '#pragma GCC system_header'; $(BPFTOOL) gen skeleton $< name $*_bpf; } > $@
 
 $(call obj_of,kernel): | $(SKEL)
 

@@ -7,6 +7,9 @@
 #include "kernel/steer.h"
 #include "steer.skel.h"
 
+#define STEER_HOOKS  10 /* attached to the cgroup root; links pinned */
+#define STEER_TRACES 6	/* lifecycle events; held by this process, they serve nobody else */
+
 struct steer {
 	struct steer_bpf *skel;
 	struct bpf_link *hooks[STEER_HOOKS];
