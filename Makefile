@@ -22,7 +22,7 @@ OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-f
 else
 OPT := -O2 -g -D_FORTIFY_SOURCE=3
 endif
-INCLUDES := -Iuserspace -I. -Ibpf -I$(B)/gen
+INCLUDES := -Iuserspace -I. -Ibpf -isystem $(B)/gen
 CFLAGS += -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) $(HARDEN) $(INCLUDES) -MMD -MP
 LDFLAGS += $(LDHARDEN)
 LIBS := -lbpf -lssl -lcrypto -lyaml -ljansson -lsqlite3 -lpg_query -lseccomp -lcap-ng -lpthread
@@ -88,7 +88,8 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h)
 $(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	@mkdir -p $(@D)
 	$(call say,SKEL)
-	$(Q){ echo '#pragma GCC system_header'; $(BPFTOOL) gen skeleton $< name $*_bpf; } > $@
+	$(Q){ echo '#pragma GCC system_header /* NOLINTBEGIN */'; \
+		$(BPFTOOL) gen skeleton $< name $*_bpf; echo '/* NOLINTEND */'; } > $@
 
 $(call obj_of,kernel): | $(SKEL)
 
