@@ -4,10 +4,8 @@
  * the awaited replies may get, in the state that it is in, or the server is not believed any more.
  */
 
-static const char *const out_of_turn = "a message that nothing asked for";
-
 /* Pass on what is in place: the header, then the rest as it comes. */
-static int pass_rest(struct pg_codec *c)
+int pg_back_pass(struct pg_codec *c)
 {
 	struct pg_stream *s = &c->back;
 	int r = pg_pass(c, s, s->head);
@@ -19,13 +17,13 @@ static int pass_rest(struct pg_codec *c)
 	return pg_boundary(c);
 }
 
-static int skip_rest(struct pg_codec *c)
+int pg_back_skip(struct pg_codec *c)
 {
 	c->back.mode = c->back.left > 0 ? PG_MODE_SKIP : PG_MODE_HEADER;
 	return 0;
 }
 
-static int gather(struct pg_codec *c, uint32_t max)
+int pg_back_gather(struct pg_codec *c, uint32_t max)
 {
 	struct pg_stream *s = &c->back;
 	uint32_t body = s->length - 4;
@@ -99,178 +97,10 @@ static int on_row(struct pg_codec *c, struct pg_reply *reply)
 	op->result.executed = true;
 	count_bytes(c, op);
 	if (!op->rebuild)
-		return pass_rest(c);
+		return pg_back_pass(c);
 	if (s->length - 4 > PG_ROW_HOLD_MAX)
 		return pg_row_begin(c, op);
-	return gather(c, PG_ROW_HOLD_MAX);
-}
-
-/* ---- descriptions ---- */
-
-static int read_columns(struct pg_codec *c, struct cursor cur, size_t n)
-{
-	struct span name;
-
-	for (size_t i = 0; i < n; i++) {
-		struct proto_column *col = &c->columns[i];
-		uint32_t unused;
-		uint16_t attnum;
-		uint16_t format;
-
-		if (cursor_cstr(&cur, &name) < 0 || cursor_be32(&cur, &col->table_oid) < 0 ||
-		    cursor_be16(&cur, &attnum) < 0 || cursor_be32(&cur, &col->type_oid) < 0 ||
-		    cursor_skip(&cur, 2) < 0 || cursor_be32(&cur, &unused) < 0 ||
-		    cursor_be16(&cur, &format) < 0)
-			return -EBADMSG;
-		col->name = (const char *)name.p;
-		col->attnum = (int16_t)attnum;
-		col->binary = format != 0;
-	}
-	return cursor_left(&cur) > 0 ? -EBADMSG : 0;
-}
-
-static int grow_columns(struct pg_codec *c, struct pg_op *op, size_t n)
-{
-	if (c->cap_columns < n) {
-		struct proto_column *columns = realloc(c->columns, n * sizeof(*columns));
-
-		if (!columns)
-			return -ENOMEM;
-		c->columns = columns;
-		c->cap_columns = n;
-	}
-	if (op->cap_columns < n) {
-		uint8_t *masks = realloc(op->masks, n);
-		uint32_t *types;
-
-		if (!masks)
-			return -ENOMEM;
-		op->masks = masks;
-		types = realloc(op->types, n * sizeof(*types));
-		if (!types)
-			return -ENOMEM;
-		op->types = types;
-		op->cap_columns = n;
-	}
-	return 0;
-}
-
-/* The description is dealt with: it goes on to the agent, unless the agent did not ask. */
-static int description_done(struct pg_codec *c, struct pg_op *op, size_t n, struct span whole)
-{
-	struct pg_reply *reply = pg_reply_first(c);
-	int r = 0;
-
-	op->has_columns = true;
-	op->n_columns = (uint16_t)n;
-	op->rebuild = false;
-	for (size_t i = 0; i < n; i++)
-		op->rebuild |= op->masks[i] != MASK_NONE;
-	if (!reply->injected)
-		r = pg_to_agent(c, whole);
-	if (reply->kind == PG_REPLY_DESCRIBE_PORTAL)
-		pg_reply_pop(c);
-	return r;
-}
-
-/* RowDescription of a masked operation, whole. */
-static int on_columns(struct pg_codec *c, struct span whole)
-{
-	struct cursor cur = cursor_of(span_skip(whole, PG_HEADER));
-	struct pg_op *op = pg_reply_first(c)->op;
-	uint16_t n;
-	int r;
-
-	if (cursor_be16(&cur, &n) < 0 || n > PROTO_COLUMNS_MAX)
-		return pg_fatal_backend(c, "a malformed RowDescription");
-	r = grow_columns(c, op, n);
-	if (r < 0)
-		return r;
-	if (read_columns(c, cur, n) < 0)
-		return pg_fatal_backend(c, "a malformed RowDescription");
-	for (size_t i = 0; i < n; i++)
-		op->types[i] = c->columns[i].type_oid;
-	op->has_columns = false;
-	r = n > 0 ? c->env.sink.columns(c->env.sink.ctx, op->id, c->columns, n, op->masks) : 0;
-	if (r == PROTO_HOLD) {
-		/* What was fed goes away; the description stays. */
-		if (buf_len(&c->back.msg) == 0 && buf_put_span(&c->back.msg, whole) < 0)
-			return buf_error(&c->back.msg);
-		op->n_columns = n;
-		c->columns_wait = true;
-		return PROTO_HOLD;
-	}
-	return r < 0 ? r : description_done(c, op, n, whole);
-}
-
-int pg_back_columns_ready(struct pg_codec *c, const uint8_t *masks, size_t n)
-{
-	struct pg_op *op = pg_reply_first(c)->op;
-	int r;
-
-	if (n != op->n_columns)
-		return -EINVAL;
-	c->columns_wait = false;
-	if (n > 0)
-		memcpy(op->masks, masks, n);
-	r = description_done(c, op, n, buf_span(&c->back.msg));
-	pg_stream_next(&c->back, PG_MODE_SKIP);
-	return r < 0 ? r : pg_boundary(c);
-}
-
-static int on_description(struct pg_codec *c, struct pg_reply *reply)
-{
-	struct pg_op *op = reply->op;
-	uint16_t count = c->back.count;
-
-	if (count > PROTO_COLUMNS_MAX)
-		return pg_fatal_backend(c, "more columns than a result can have");
-	switch (reply->kind) {
-	case PG_REPLY_QUERY:
-		if (reply->state != PG_WAITING && reply->state != PG_COMPLETE)
-			break;
-		reply->state = PG_ROWS;
-		reply->rows = 0;
-		if (op->masked)
-			return gather(c, PG_COLUMNS_HOLD_MAX);
-		op->has_columns = true;
-		op->n_columns = count;
-		return pass_rest(c);
-	case PG_REPLY_DESCRIBE_PORTAL:
-		if (op && op->masked)
-			return gather(c, PG_COLUMNS_HOLD_MAX);
-		if (op) {
-			op->has_columns = true;
-			op->n_columns = count;
-		}
-		pg_reply_pop(c);
-		return pass_rest(c);
-	case PG_REPLY_DESCRIBE_STATEMENT:
-		if (reply->state != PG_DESCRIBED)
-			break;
-		pg_reply_pop(c);
-		return pass_rest(c);
-	default:
-		break;
-	}
-	return pg_fatal_backend(c, out_of_turn);
-}
-
-static int on_no_data(struct pg_codec *c, struct pg_reply *reply)
-{
-	bool injected = reply->injected;
-	struct pg_op *op = reply->op;
-
-	if (reply->kind == PG_REPLY_DESCRIBE_PORTAL) {
-		if (op) {
-			op->has_columns = false;
-			op->rebuild = false;
-		}
-	} else if (reply->kind != PG_REPLY_DESCRIBE_STATEMENT || reply->state != PG_DESCRIBED) {
-		return pg_fatal_backend(c, out_of_turn);
-	}
-	pg_reply_pop(c);
-	return injected ? skip_rest(c) : pass_rest(c);
+	return pg_back_gather(c, PG_ROW_HOLD_MAX);
 }
 
 /* ---- COPY ---- */
@@ -297,7 +127,7 @@ static int on_copy_in(struct pg_codec *c, struct pg_reply *reply)
 	reply->op->result.executed = true;
 	c->copy_in = true;
 	c->copy_maybe = false;
-	return pass_rest(c);
+	return pg_back_pass(c);
 }
 
 static int on_copy_out(struct pg_codec *c, struct pg_reply *reply)
@@ -310,7 +140,7 @@ static int on_copy_out(struct pg_codec *c, struct pg_reply *reply)
 	reply->state = PG_COPY_TO;
 	reply->rows = 0;
 	reply->op->result.executed = true;
-	return pass_rest(c);
+	return pg_back_pass(c);
 }
 
 static int on_copy_data(struct pg_codec *c, struct pg_reply *reply)
@@ -323,7 +153,7 @@ static int on_copy_data(struct pg_codec *c, struct pg_reply *reply)
 		reply->rows++;
 		count_bytes(c, reply->op);
 	}
-	return pass_rest(c);
+	return pg_back_pass(c);
 }
 
 /* ---- ends ---- */
@@ -359,18 +189,18 @@ static int begin_complete(struct pg_codec *c, struct pg_reply *reply)
 	 * COPY FROM. */
 	if (!runs || reply->probe || reply->state == PG_FAILED || reply->state == PG_COPY_TO ||
 	    (reply->state == PG_COPY_FROM && c->copy_in))
-		return pg_fatal_backend(c, out_of_turn);
+		return pg_fatal_backend(c, PG_OUT_OF_TURN);
 	if (c->back.type == 'C')
-		return gather(c, PG_TAG_MAX);
+		return pg_back_gather(c, PG_TAG_MAX);
 	if (expect_empty(c) < 0)
 		return -EPROTO;
 	if (c->back.type == 's') {
 		if (reply->kind != PG_REPLY_EXECUTE || reply->state == PG_COPY_FROM)
-			return pg_fatal_backend(c, out_of_turn);
+			return pg_fatal_backend(c, PG_OUT_OF_TURN);
 		reply->op->result.rows += reply->rows;
 		c->copy_maybe = false;
 		pg_reply_pop(c);
-		return pass_rest(c);
+		return pg_back_pass(c);
 	}
 	complete(reply, (struct span){0});
 	if (reply->kind == PG_REPLY_EXECUTE) {
@@ -378,39 +208,39 @@ static int begin_complete(struct pg_codec *c, struct pg_reply *reply)
 		end_portal_op(c, reply->op);
 		pg_reply_pop(c);
 	}
-	return pass_rest(c);
+	return pg_back_pass(c);
 }
 
 /* ParseComplete, BindComplete, CloseComplete. */
 static int on_done(struct pg_codec *c, struct pg_reply *reply, enum pg_reply_kind kind)
 {
 	if (reply->kind != kind || reply->probe)
-		return pg_fatal_backend(c, out_of_turn);
+		return pg_fatal_backend(c, PG_OUT_OF_TURN);
 	if (expect_empty(c) < 0)
 		return -EPROTO;
 	if (reply->name)
 		pg_names_settle(&c->names, reply->name);
 	pg_reply_pop(c);
-	return pass_rest(c);
+	return pg_back_pass(c);
 }
 
 static int on_function(struct pg_codec *c, struct pg_reply *reply)
 {
 	if (reply->kind != PG_REPLY_FUNCTION || reply->state != PG_WAITING)
-		return pg_fatal_backend(c, out_of_turn);
+		return pg_fatal_backend(c, PG_OUT_OF_TURN);
 	reply->state = PG_COMPLETE;
 	reply->op->result.executed = true;
 	reply->op->result.rows = 1;
 	count_bytes(c, reply->op);
-	return pass_rest(c);
+	return pg_back_pass(c);
 }
 
 static int on_parameters(struct pg_codec *c, struct pg_reply *reply)
 {
 	if (reply->kind != PG_REPLY_DESCRIBE_STATEMENT || reply->state != PG_WAITING)
-		return pg_fatal_backend(c, out_of_turn);
+		return pg_fatal_backend(c, PG_OUT_OF_TURN);
 	reply->state = PG_DESCRIBED;
-	return pass_rest(c);
+	return pg_back_pass(c);
 }
 
 static int on_ready(struct pg_codec *c, struct span whole)
@@ -425,7 +255,7 @@ static int on_ready(struct pg_codec *c, struct span whole)
 		return pg_fatal_backend(c, "a transaction status that does not exist");
 	if (reply->kind != PG_REPLY_SYNC && reply->state != PG_COMPLETE &&
 	    reply->state != PG_FAILED)
-		return pg_fatal_backend(c, out_of_turn);
+		return pg_fatal_backend(c, PG_OUT_OF_TURN);
 	c->status = (char)status;
 	c->batch_seen = batch;
 	c->copy_in = false;
@@ -443,10 +273,10 @@ static int begin_ready(struct pg_codec *c, const struct pg_reply *reply)
 {
 	if (reply->kind != PG_REPLY_SYNC && reply->kind != PG_REPLY_QUERY &&
 	    reply->kind != PG_REPLY_FUNCTION)
-		return pg_fatal_backend(c, out_of_turn);
+		return pg_fatal_backend(c, PG_OUT_OF_TURN);
 	if (c->back.length != 5)
 		return pg_fatal_backend(c, "a malformed ReadyForQuery");
-	return gather(c, 1);
+	return pg_back_gather(c, 1);
 }
 
 /* ---- at any time ---- */
@@ -544,7 +374,7 @@ static int begin_reply(struct pg_codec *c, struct pg_reply *reply)
 	case 'D':
 		return on_row(c, reply);
 	case 'T':
-		return on_description(c, reply);
+		return pg_columns_begin(c, reply);
 	case 'C':
 	case 'I':
 	case 's':
@@ -558,7 +388,7 @@ static int begin_reply(struct pg_codec *c, struct pg_reply *reply)
 	case '3':
 		return on_done(c, reply, PG_REPLY_CLOSE);
 	case 'n':
-		return expect_empty(c) < 0 ? -EPROTO : on_no_data(c, reply);
+		return expect_empty(c) < 0 ? -EPROTO : pg_columns_none(c, reply);
 	case 't':
 		return on_parameters(c, reply);
 	case 'V':
@@ -590,13 +420,13 @@ static int begin_message(struct pg_codec *c)
 	case 'N':
 		return pg_stream_gather(s, MIN(s->length - 4, PG_ERROR_HOLD_MAX));
 	case 'S':
-		return gather(c, PG_STATUS_HOLD_MAX);
+		return pg_back_gather(c, PG_STATUS_HOLD_MAX);
 	case 'A':
-		return pass_rest(c);
+		return pg_back_pass(c);
 	default:
 		break;
 	}
-	return reply ? begin_reply(c, reply) : pg_fatal_backend(c, out_of_turn);
+	return reply ? begin_reply(c, reply) : pg_fatal_backend(c, PG_OUT_OF_TURN);
 }
 
 static int on_whole(struct pg_codec *c, struct span whole)
@@ -613,7 +443,7 @@ static int on_whole(struct pg_codec *c, struct span whole)
 		r = on_setting(c, whole);
 		break;
 	case 'T':
-		r = on_columns(c, whole);
+		r = pg_columns_whole(c, whole);
 		if (r == PROTO_HOLD && c->columns_wait)
 			return r;
 		break;

@@ -278,7 +278,17 @@ int pg_send_execute(struct pg_codec *c, const char *portal, struct pg_op *op);
 int pg_refuse_own(struct pg_codec *c, const char *sqlstate, const char *reason);
 
 /* pg_backend.c */
+#define PG_OUT_OF_TURN "a message that nothing asked for"
 int pg_back_feed(struct pg_codec *c, struct cursor *in);
+/* What becomes of the message that began: on to the agent, nowhere, or held whole. */
+int pg_back_pass(struct pg_codec *c);
+int pg_back_skip(struct pg_codec *c);
+int pg_back_gather(struct pg_codec *c, uint32_t max);
+
+/* pg_columns.c: descriptions of results. */
+int pg_columns_begin(struct pg_codec *c, struct pg_reply *reply);
+int pg_columns_none(struct pg_codec *c, struct pg_reply *reply);
+int pg_columns_whole(struct pg_codec *c, struct span whole);
 int pg_back_columns_ready(struct pg_codec *c, const uint8_t *masks, size_t n);
 
 /* pg_rows.c */
