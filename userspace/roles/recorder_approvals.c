@@ -80,7 +80,7 @@ void approvals_free(struct recorder *r)
 
 static void copy_text(char *to, size_t size, struct span s)
 {
-	size_t n = strnlen((const char *)s.p, MIN(s.len, size - 1));
+	size_t n = s.len > 0 ? strnlen((const char *)s.p, MIN(s.len, size - 1)) : 0;
 
 	if (n > 0)
 		memcpy(to, s.p, n);

@@ -190,6 +190,11 @@ static int write_batch(struct writer *w, const struct batch *b, char *error)
 
 	*error = '\0';
 	if (!w->store) {
+		/* It was there: never make another in its place. */
+		if (access(w->path, F_OK) < 0) {
+			(void)snprintf(error, STORE_ERROR_MAX, "the store's file is gone");
+			return -ESTALE;
+		}
 		r = store_open(w->path, error, &w->store);
 		if (r < 0)
 			return r;
