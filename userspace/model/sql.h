@@ -85,19 +85,30 @@ struct sql_column {
 	enum sql_column_use use;
 };
 
+/* A name that something in a FROM list, or the target of a change, goes by in the statement.
+ * Scopes are not kept apart: a qualifier may mean any range of that name. */
+struct sql_range {
+	const char *alias;
+	const char *schema; /* of the table, as in sql_table */
+	const char *table;  /* NULL: not a table (subquery, CTE, function) */
+	bool join;	    /* alias of a join: may mean any table of the statement */
+};
+
 /* One statement of an operation. */
 struct sql_statement {
 	uint32_t verbs;
 	const char *kind; /* node name of the outermost part, e.g. "SelectStmt"; "" when unknown */
 	size_t offset;	  /* bytes of the text it takes */
 	size_t len;
-	bool where; /* every UPDATE and DELETE in it has a WHERE */
+	bool where; /* every UPDATE and DELETE in it has a WHERE; false when unknown */
 	size_t n_tables;
 	struct sql_table *tables;
 	size_t n_functions;
 	struct sql_function *functions;
 	size_t n_columns;
 	struct sql_column *columns;
+	size_t n_ranges;
+	struct sql_range *ranges;
 	/* Name of the SQL-level prepared statement or cursor made, used or dropped; NULL: none. */
 	const char *name;
 	/* PREPARE or DECLARE: the verbs, tables, functions and columns of this statement are those
@@ -107,8 +118,8 @@ struct sql_statement {
 	const char *setting;
 	/* Its new value when that is one constant, else NULL. */
 	const char *setting_value;
-	/* SET search_path TO 'a','b' with constants only: how the session may still know the path.
-	 */
+	/* SET [SESSION] search_path TO 'a','b' with constants only, no "$user", not LOCAL: how the
+	 * session may still know the path (until a rollback takes it back). */
 	bool has_search_path;
 	size_t n_search_path;
 	const char **search_path;

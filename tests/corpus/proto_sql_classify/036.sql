@@ -1,0 +1,1 @@
+SELECT lower(a), count(*), sum(b) OVER (PARTITION BY c ORDER BY d) FROM t

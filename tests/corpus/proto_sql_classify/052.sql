@@ -1,0 +1,1 @@
+SELECT current_setting('x'), pg_notify('a', 'b')

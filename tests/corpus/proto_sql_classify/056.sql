@@ -1,0 +1,1 @@
+SELECT a OPERATOR(pg_catalog.+) 1 FROM t ORDER BY a USING OPERATOR(evil.<)

@@ -1,0 +1,1 @@
+UPDATE t SET (a, b) = (SELECT c, d FROM u) WHERE a = 1

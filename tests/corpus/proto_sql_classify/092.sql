@@ -1,0 +1,1 @@
+EXPLAIN SELECT evil(1)

@@ -1,0 +1,221 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "proto/sql/classify.h"
+#include "proto/sql/nest.h"
+
+static struct sql_cache *new_cache(size_t entries, size_t bytes)
+{
+	struct sql_cache *cache = NULL;
+
+	assert_int_equal(sql_cache_new(entries, bytes, &cache), 0);
+	return cache;
+}
+
+static uint32_t verbs_of(struct sql_cache *cache, struct span text)
+{
+	const struct sql_class *c = sql_classify(cache, text);
+	uint32_t verbs = c->verbs;
+
+	assert_non_null(c);
+	sql_class_release(cache, c);
+	return verbs;
+}
+
+static uint32_t verbs_of_repeated(const char *head, const char *unit, size_t n, const char *tail)
+{
+	_cleanup_(sql_cache_freep) struct sql_cache *cache = new_cache(4, 1 << 20);
+	_cleanup_buf_ struct buf b = BUF_INIT(64 << 20);
+
+	buf_put_str(&b, head);
+	for (size_t i = 0; i < n; i++)
+		buf_put_str(&b, unit);
+	buf_put_str(&b, tail);
+	assert_int_equal(buf_error(&b), 0);
+	return verbs_of(cache, buf_span(&b));
+}
+
+/* What would run libpg-query, or us, off the stack or out of memory. */
+static void test_deep_texts(_unused_ void **state)
+{
+	assert_int_equal(verbs_of_repeated("SELECT 1", "+1", 500000, ""), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT 1", "+1", 16000, ""), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT 1", "::int", 200000, ""), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT 1", "::int", 10000, ""), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT 1", " UNION SELECT 1", 60000, ""), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT 1", " IS NULL", 16000, ""), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT ", "(", 100000, "1"), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT ", "NOT ", 100000, "a"), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT ", "CASE WHEN ", 9000, "a"), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT ", "f(", 511, "a"), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT a FROM t", " JOIN u ON a", 80000, ""),
+			 SQL_UNKNOWN);
+	/* Quadratic in the scanner: minutes, were it let through. */
+	assert_int_equal(verbs_of_repeated("", "/*", 500000, ""), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT ", "+", 1000000, "1"), SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("SELECT 1 /", "*", 100000, "/"), SQL_SELECT);
+	assert_int_equal(verbs_of_repeated("", ";", 1000000, ""), SQL_EMPTY);
+	assert_int_equal(verbs_of_repeated("", "SELECT 1;", 100000, ""), SQL_UNKNOWN);
+	/* The right side once for each column on the left, and again inside. */
+	assert_int_equal(verbs_of_repeated("UPDATE t SET (a", ",a", 20000, ") = (SELECT 1, 2, 3)"),
+			 SQL_UNKNOWN);
+	assert_int_equal(verbs_of_repeated("", "WITH x AS (UPDATE t SET (a,b,c,d,e,f,g) = (", 30,
+					   "SELECT 1"),
+			 SQL_UNKNOWN);
+}
+
+static void test_large_but_flat_texts(_unused_ void **state)
+{
+	assert_int_equal(
+		verbs_of_repeated("INSERT INTO t VALUES (1, 'x')", ",(1, '((((')", 60000, ""),
+		SQL_INSERT);
+	assert_int_equal(verbs_of_repeated("SELECT a FROM t WHERE a IN (1", ",2", 100000, ")"),
+			 SQL_SELECT);
+	assert_int_equal(verbs_of_repeated("SELECT 1 WHERE true", " OR a = 1", 4000, ""),
+			 SQL_SELECT);
+	assert_int_equal(verbs_of_repeated("SELECT 'a'", "||'b'", 400, ""), SQL_SELECT);
+	assert_int_equal(verbs_of_repeated("UPDATE t SET (a", ",b", 40, ") = (SELECT 1, 2)"),
+			 SQL_SELECT | SQL_UPDATE);
+	assert_int_equal(verbs_of_repeated("", "SELECT 1;", 4000, ""), SQL_SELECT);
+}
+
+/* Brackets and commas where the lexer does not see them as such must not count, and those after
+ * must. */
+static void test_nest_skips_what_is_quoted(_unused_ void **state)
+{
+	static const char *const heads[] = {
+		"'((((' ",
+		"E'\\'((((' ",
+		"E'a'\n'\\'((' ",
+		"\"((\" ",
+		"$$(('\"$$ ",
+		"$x$ $$ (( $x$ ",
+		"/* (( /* (( */ (( */ ",
+		"-- ((\n",
+		"U&'((\\' ",
+		"1e ",
+		"a$$ ",
+		"$1 ",
+		"B'(' ",
+	};
+	_cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
+
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		for (unsigned extra = 0; extra < 2; extra++) {
+			buf_reset(&b);
+			buf_put_str(&b, heads[i]);
+			for (size_t k = 0; k < NEST_BRACKETS_MAX + extra; k++)
+				buf_put_str(&b, "(");
+			assert_int_equal(nest_check(buf_span(&b)), extra ? -E2BIG : 0);
+		}
+	}
+}
+
+static void test_unfit_texts(_unused_ void **state)
+{
+	_cleanup_(sql_cache_freep) struct sql_cache *cache = new_cache(4, 1 << 20);
+	_cleanup_free_ char *big = malloc(SQL_TEXT_MAX + 1);
+
+	assert_int_equal(verbs_of(cache, span_of("SELECT 1\0; DROP TABLE t", 23)), SQL_UNKNOWN);
+	assert_int_equal(verbs_of(cache, span_of("SELECT 1\0", 9)), SQL_UNKNOWN);
+	assert_int_equal(verbs_of(cache, span_str("SELECT '\xe9'")), SQL_UNKNOWN);
+	assert_int_equal(verbs_of(cache, span_str("SELECT '\xc0\xa7'")), SQL_UNKNOWN);
+	assert_int_equal(verbs_of(cache, span_of(NULL, 0)), SQL_EMPTY);
+	assert_int_equal(verbs_of(cache, span_str("SELECT 'é\\', \"ü\"")), SQL_SELECT);
+	assert_non_null(big);
+	memset(big, ' ', SQL_TEXT_MAX + 1);
+	assert_int_equal(verbs_of(cache, span_of(big, SQL_TEXT_MAX)), SQL_EMPTY);
+	assert_int_equal(verbs_of(cache, span_of(big, SQL_TEXT_MAX + 1)), SQL_UNKNOWN);
+}
+
+static void test_places_and_errors(_unused_ void **state)
+{
+	_cleanup_(sql_cache_freep) struct sql_cache *cache = new_cache(4, 1 << 20);
+	const char *text = "SELECT 'é;';  DELETE FROM t ; \n UPDATE t SET a = 1";
+	const struct sql_class *c = sql_classify(cache, span_str(text));
+
+	assert_int_equal(c->n_statements, 3);
+	assert_int_equal(c->verbs, SQL_SELECT | SQL_DELETE | SQL_UPDATE);
+	assert_memory_equal(text + c->statements[0].offset, "SELECT 'é;'", c->statements[0].len);
+	assert_int_equal(c->statements[0].len, strlen("SELECT 'é;'"));
+	assert_int_equal(c->statements[1].len, strlen("DELETE FROM t "));
+	assert_memory_equal(text + c->statements[1].offset, "DELETE FROM t ", 14);
+	assert_string_equal(text + c->statements[2].offset, "UPDATE t SET a = 1");
+	assert_int_equal(c->statements[2].len, strlen("UPDATE t SET a = 1"));
+	assert_string_equal(c->statements[2].kind, "UpdateStmt");
+	assert_null(c->error);
+	sql_class_release(cache, c);
+
+	c = sql_classify(cache, span_str("SELEC"));
+	assert_string_equal(c->error, "syntax error at or near \"SELEC\"");
+	assert_string_equal(c->statements[0].kind, "");
+	assert_int_equal(c->statements[0].len, 5);
+	assert_false(c->statements[0].where);
+	sql_class_release(cache, c);
+}
+
+/* A class outlives its place in the cache for as long as it is held. */
+static void test_cache(_unused_ void **state)
+{
+	_cleanup_(sql_cache_freep) struct sql_cache *cache = new_cache(2, 1 << 20);
+	const struct sql_class *a = sql_classify(cache, span_str("SELECT a FROM t"));
+	const struct sql_class *again = sql_classify(cache, span_str("SELECT a FROM t"));
+
+	assert_ptr_equal(a, again);
+	sql_class_release(cache, again);
+	for (int i = 0; i < 10; i++) {
+		char text[32];
+
+		(void)snprintf(text, sizeof(text), "SELECT %d", i);
+		assert_int_equal(verbs_of(cache, span_str(text)), SQL_SELECT);
+	}
+	assert_string_equal(a->statements[0].tables[0].name, "t");
+	again = sql_classify(cache, span_str("SELECT a FROM t"));
+	assert_ptr_not_equal(a, again);
+	sql_class_release(cache, again);
+	sql_class_release(cache, a);
+	/* The least recently used goes: 'x' is used between, 'y' is not. */
+	again = sql_classify(cache, span_str("SELECT 'x'"));
+	sql_class_release(cache, again);
+	(void)verbs_of(cache, span_str("SELECT 'y'"));
+	(void)verbs_of(cache, span_str("SELECT 'x'"));
+	(void)verbs_of(cache, span_str("SELECT 'z'"));
+	a = sql_classify(cache, span_str("SELECT 'x'"));
+	assert_ptr_equal(a, again);
+	sql_class_release(cache, a);
+	sql_class_release(cache, &sql_class_function_call);
+	sql_class_release(cache, NULL);
+}
+
+static void test_cache_bounds(_unused_ void **state)
+{
+	_cleanup_(sql_cache_freep) struct sql_cache *none = new_cache(0, 0);
+	_cleanup_(sql_cache_freep) struct sql_cache *few = new_cache(100, 4096);
+
+	assert_int_equal(verbs_of(none, span_str("SELECT 1")), SQL_SELECT);
+	for (int i = 0; i < 1000; i++) {
+		char text[64];
+
+		(void)snprintf(text, sizeof(text), "SELECT a, b, c FROM t%d", i);
+		assert_int_equal(verbs_of(few, span_str(text)), SQL_SELECT);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_deep_texts),
+		cmocka_unit_test(test_large_but_flat_texts),
+		cmocka_unit_test(test_nest_skips_what_is_quoted),
+		cmocka_unit_test(test_unfit_texts),
+		cmocka_unit_test(test_places_and_errors),
+		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_cache_bounds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
