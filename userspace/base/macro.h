@@ -34,19 +34,19 @@
 	})
 
 /* Ownership leaves a cleanup variable only through these. */
-#define TAKE_PTR(p)                              \
-	({                                       \
-		__typeof__(p) *take_at_ = &(p);  \
-		__typeof__(p) take_ = *take_at_; \
-		*take_at_ = NULL;                \
-		take_;                           \
+#define TAKE_PTR(p)                                \
+	({                                         \
+		__typeof__(p) *take_from_ = &(p);  \
+		__typeof__(p) take_ = *take_from_; \
+		*take_from_ = NULL;                \
+		take_;                             \
 	})
-#define TAKE_FD(fd)                    \
-	({                             \
-		int *take_at_ = &(fd); \
-		int take_ = *take_at_; \
-		*take_at_ = -1;        \
-		take_;                 \
+#define TAKE_FD(fd)                      \
+	({                               \
+		int *take_from_ = &(fd); \
+		int take_ = *take_from_; \
+		*take_from_ = -1;        \
+		take_;                   \
 	})
 
 /* Define `static inline void name(type *p)` for use with _cleanup_. */

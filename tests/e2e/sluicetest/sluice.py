@@ -22,6 +22,17 @@ APPROVERS = [{"name": "ann", "unix_user": "root", "groups": ["dba"]},
              {"name": "guy", "unix_user": "games", "groups": ["other"]}]
 
 
+class PlainDumper(yaml.SafeDumper):
+    """Values that occur twice are written twice: sluice refuses anchors."""
+
+    def ignore_aliases(self, _):
+        return True
+
+
+def dump(value):
+    return yaml.dump(value, Dumper=PlainDumper, sort_keys=False, default_flow_style=False)
+
+
 class Sluice:
     def __init__(self, build, config, policy, start=True, name=None):
         """config: what is not said here (node, folders, ports) is given; policy: YAML text or a list of rules."""
@@ -54,11 +65,11 @@ class Sluice:
 
     def write_config(self, text=None):
         with open(self.config_path, "w", encoding="utf-8") as f:
-            f.write(text or yaml.safe_dump(self.config, sort_keys=False, default_flow_style=False))
+            f.write(text or dump(self.config))
 
     def write_policy(self, policy):
         if not isinstance(policy, str):
-            policy = yaml.safe_dump({"rules": policy}, sort_keys=False, default_flow_style=False)
+            policy = dump({"rules": policy})
         with open(self.policy_path, "w", encoding="utf-8") as f:
             f.write(policy)
 
