@@ -238,6 +238,7 @@ int store_open(const char *path, char error[static STORE_ERROR_MAX], struct stor
 		(void)snprintf(s->error, sizeof(s->error), "%s", strerror(errno));
 		return give_up(s, r, error);
 	}
+	fd_clear(&fd); /* before sqlite has locks on it */
 	rc = sqlite3_open_v2(path, &s->db,
 			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
 			     NULL);
@@ -297,6 +298,11 @@ int store_open_read(const char *path, char error[static STORE_ERROR_MAX], struct
 		return give_up(s, r, error);
 	*ret_store = TAKE_PTR(s);
 	return 0;
+}
+
+int store_hold(struct store *s)
+{
+	return run(s, "BEGIN");
 }
 
 int store_begin(struct store *s)
