@@ -300,7 +300,7 @@ static int keep_memory_private(void)
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-static int without_privilege(uint32_t uid)
+static int without_privilege(uint32_t uid, unsigned long signal_at_end)
 {
 	int r;
 
@@ -312,7 +312,7 @@ static int without_privilege(uint32_t uid)
 		return r;
 	/* After the change of uid, which clears it. A warden that died before this call is seen by
 	 * its closed channel. */
-	return prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 ? -errno : 0;
+	return prctl(PR_SET_PDEATHSIG, signal_at_end, 0, 0, 0) < 0 ? -errno : 0;
 }
 
 static int enter_empty_dir(const char *run_dir)
@@ -335,7 +335,7 @@ int sandbox_worker(const struct config *config)
 	r = enter_empty_dir(config->run_dir);
 	if (r < 0)
 		return r;
-	r = without_privilege(config->worker_uid);
+	r = without_privilege(config->worker_uid, SIGKILL);
 	if (r < 0)
 		return r;
 #ifdef WITHOUT_FILTER
@@ -349,7 +349,7 @@ int sandbox_recorder(const struct config *config)
 {
 	int r;
 
-	r = without_privilege(config->recorder_uid);
+	r = without_privilege(config->recorder_uid, SIGTERM);
 	if (r < 0)
 		return r;
 #ifdef WITHOUT_FILTER

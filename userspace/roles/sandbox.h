@@ -14,12 +14,13 @@
 _must_check_ int sandbox_make_empty_dir(const char *run_dir);
 
 /* Chroot to the empty directory, config->worker_uid, no groups, no capabilities, no new privileges,
- * no core dump, not dumpable, a system call filter, SIGTERM when the warden dies. Files that are
+ * no core dump, not dumpable, a system call filter, SIGKILL when the warden dies. Files that are
  * needed later must be open or read already. Under AddressSanitizer, which makes calls of its own,
  * without the filter. */
 _must_check_ int sandbox_worker(const struct config *config);
 
-/* The same for config->recorder_uid, with the file system (its own store) and no sockets. */
+/* The same for config->recorder_uid, with the file system (its own store), without sockets, and
+ * SIGTERM when the warden dies: it has events to write. */
 _must_check_ int sandbox_recorder(const struct config *config);
 
 /* The filters alone; part of the above, apart for tests. A call that is not listed kills a worker;

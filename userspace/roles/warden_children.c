@@ -39,9 +39,9 @@ static int keep_only(int *fds, size_t n)
 /* In the child: no handler, mask or descriptor of the warden stays. */
 static void become(const struct warden *w, const char *name, int *fds, size_t n)
 {
-	static const int ignored[] = {SIGPIPE, SIGINT, SIGHUP};
+	static const int ignored[] = {SIGPIPE, SIGINT, SIGHUP, SIGTERM};
 
-	/* Ctrl-C on a terminal reaches the whole process group: the warden is to end the others. */
+	/* What reaches the whole process group (Ctrl-C, timeout(1)): the warden ends the others. */
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		(void)signal(ignored[i], SIG_IGN);
 	(void)prctl(PR_SET_NAME, name, 0, 0, 0);
@@ -63,7 +63,7 @@ _noreturn_ static void run_worker(struct child *c, int warden_fd, int recorder_f
 				     .identities = w->identities};
 	char name[32];
 
-	(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	(void)snprintf(name, sizeof(name), "worker %u", c->index);
 	log_role(name);
 	become(w, "sluice-worker", keep, ARRAY_SIZE(keep));
@@ -88,8 +88,6 @@ _noreturn_ static void run_recorder(struct child *c, int warden_fd, const int *w
 	int keep[KEEP_MAX];
 	size_t n = 0;
 
-	/* It ends by MSG_STOP or when the warden's channel closes, with everything committed. */
-	(void)signal(SIGTERM, SIG_IGN);
 	log_role("recorder");
 	keep[n++] = warden_fd;
 	for (unsigned i = 0; i < w->n_workers; i++)
