@@ -40,7 +40,8 @@ none()
 # Layout as .clang-format says: make format
 check_format()
 {
-	c_files | xargs -r clang-format-14 --dry-run -Werror 2>&1 | none
+	c_files | xargs -r clang-format-14 --dry-run -Werror 2>&1 | grep 'error:' |
+		sed 's/:[0-9]*: error: .*/: not as .clang-format says/' | sort -u -t: -k1,1 | none
 }
 
 check_includes()
