@@ -1,5 +1,7 @@
 #include "policy/rules.h"
 
+#include <strings.h>
+
 /* Verbs that bring rows from where they read into a table, a view or a procedure. */
 #define TAKES_ROWS \
 	(SQL_INSERT | SQL_UPDATE | SQL_DELETE | SQL_MERGE | SQL_CREATE | SQL_COPY_IN | SQL_CALL)
@@ -16,36 +18,47 @@ struct walk {
 };
 
 /* Settings that change how values look or how long things take, and nothing of what a statement
- * means or who runs it. search_path is followed by the session. client_encoding is none of them:
- * in some encodings a character ends in a byte that reads as a backslash, so that the server would
- * find another end of a string than the classifier. */
-static bool setting_harmless(const char *name)
-{
-	static const char *const harmless[] = {
-		"application_name",
-		"bytea_output",
-		"datestyle",
-		"extra_float_digits",
-		"idle_in_transaction_session_timeout",
-		"intervalstyle",
-		"lock_timeout",
-		"search_path",
-		"session characteristics",
-		"statement_timeout",
-		"timezone",
-		"transaction",
-	};
+ * means or who runs it. value: only with this one of them. search_path is followed by the session.
+ * In other encodings than these a character may end in a byte that reads as a backslash: the server
+ * would find another end of a string than the classifier. */
+static const struct {
+	const char *name;
+	const char *value;
+} harmless_settings[] = {
+	{"application_name", NULL},
+	{"bytea_output", NULL},
+	{"client_encoding", "utf8"},
+	{"client_encoding", "utf-8"},
+	{"client_encoding", "unicode"},
+	{"client_encoding", "sql_ascii"},
+	{"datestyle", NULL},
+	{"extra_float_digits", NULL},
+	{"idle_in_transaction_session_timeout", NULL},
+	{"intervalstyle", NULL},
+	{"lock_timeout", NULL},
+	{"search_path", NULL},
+	{"session characteristics", NULL},
+	{"standard_conforming_strings", "on"},
+	{"statement_timeout", NULL},
+	{"timezone", NULL},
+};
 
-	for (size_t i = 0; name && i < ARRAY_SIZE(harmless); i++)
-		if (streq(name, harmless[i]))
+static bool setting_harmless(const struct sql_statement *s)
+{
+	for (size_t i = 0; s->setting && i < ARRAY_SIZE(harmless_settings); i++) {
+		const char *value = harmless_settings[i].value;
+
+		if (streq(s->setting, harmless_settings[i].name) &&
+		    (!value || (s->setting_value && strcasecmp(s->setting_value, value) == 0)))
 			return true;
+	}
 	return false;
 }
 
 static bool implied(const struct walk *w, uint32_t verb)
 {
 	if (verb == SQL_SET)
-		return w->s && setting_harmless(w->s->setting);
+		return w->s && setting_harmless(w->s);
 	return (verb & SQL_IMPLIED) != 0;
 }
 
@@ -100,7 +113,7 @@ static void emit_calls(const struct walk *w)
 	size_t n = 0;
 
 	for (size_t i = 0; i < s->n_functions; i++) {
-		if (!s->functions[i].harmless) {
+		if (!s->functions[i].harmless || s->functions[i].acts) {
 			emit(w, SQL_CALL, NULL, &s->functions[i]);
 			n++;
 		}

@@ -46,8 +46,7 @@ static int compare(const struct diag *a, const struct diag *b)
 	return a->column < b->column ? -1 : a->column > b->column;
 }
 
-/* Stable, so that two faults of one place stay in the order they were found. */
-static void sort(struct diags *d)
+void diags_sort(struct diags *d)
 {
 	for (size_t i = 1; i < d->n; i++) {
 		struct diag moving = d->list[i];
@@ -61,7 +60,7 @@ static void sort(struct diags *d)
 
 void diags_print(struct diags *d, FILE *to)
 {
-	sort(d);
+	diags_sort(d);
 	for (size_t i = 0; i < d->n; i++) {
 		const struct diag *x = &d->list[i];
 

@@ -27,7 +27,9 @@ struct diags {
 void diags_done(struct diags *d);
 void diags_add(struct diags *d, const char *file, unsigned line, unsigned column, const char *fmt,
 	       ...) _printf_(5, 6);
-/* "file:line:column: text\n" each, in order of place. */
+/* In order of place: file, line, column; faults of one place in the order they were found. */
+void diags_sort(struct diags *d);
+/* "file:line:column: text\n" each, sorted. */
 void diags_print(struct diags *d, FILE *to);
 
 #endif

@@ -65,6 +65,7 @@ struct sql_function {
 	const char *schema; /* NULL: unqualified */
 	const char *name;
 	bool harmless; /* built in and known to read nothing but its arguments */
+	bool acts;     /* harmless, but does something (nextval): needs the verb call */
 };
 
 /* A place where a column is read. Lists every ColumnRef of the statement and each `*`. */

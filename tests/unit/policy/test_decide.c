@@ -184,6 +184,17 @@ static void what_needs_no_rule(void **state)
 					      "standard_conforming_strings",
 					      "backslash_quote",
 					      "client_encoding"};
+	static const struct {
+		const char *setting;
+		const char *value;
+		enum effect effect;
+	} by_value[] = {
+		{"client_encoding", "UTF8", EFFECT_ALLOW},
+		{"client_encoding", "SJIS", EFFECT_REFUSE},
+		{"client_encoding", NULL, EFFECT_REFUSE},
+		{"standard_conforming_strings", "on", EFFECT_ALLOW},
+		{"standard_conforming_strings", "off", EFFECT_REFUSE},
+	};
 	struct world w;
 
 	(void)state;
@@ -210,6 +221,15 @@ static void what_needs_no_rule(void **state)
 		assert_int_equal(decide(&w), ok ? EFFECT_ALLOW : EFFECT_REFUSE);
 	}
 	assert_int_equal(decide_one(&w, SQL_SET, NULL, NULL, 0), EFFECT_REFUSE);
+	for (size_t i = 0; i < ARRAY_SIZE(by_value); i++) {
+		op_new(&w);
+		*statement(&w, SQL_SET) = (struct sql_statement){
+			.verbs = SQL_SET,
+			.setting = by_value[i].setting,
+			.setting_value = by_value[i].value,
+		};
+		assert_int_equal(decide(&w), by_value[i].effect);
+	}
 	/* Nobody: not even this. */
 	w.facts.workload = "other";
 	assert_int_equal(decide_one(&w, SQL_TRANSACTION, NULL, NULL, 0), EFFECT_REFUSE);
@@ -235,6 +255,15 @@ static void calls_are_by_function(void **state)
 	function(&w, "pg_catalog", "lower", true);
 	assert_int_equal(decide(&w), EFFECT_ALLOW);
 	w.functions[0] = (struct sql_function){.name = "nextval"};
+	assert_int_equal(decide(&w), EFFECT_ALLOW);
+	/* Harmless, but it does something; beside one that is allowed. */
+	op_new(&w);
+	statement(&w, SQL_SELECT | SQL_CALL);
+	function(&w, "public", "f", false);
+	function(&w, NULL, "setval", true);
+	w.functions[1].acts = true;
+	assert_int_equal(decide(&w), EFFECT_REFUSE);
+	w.functions[1].name = "nextval";
 	assert_int_equal(decide(&w), EFFECT_ALLOW);
 	w.functions[0] = (struct sql_function){.name = "f"};
 	assert_int_equal(decide(&w), EFFECT_REFUSE);

@@ -362,6 +362,7 @@ void walk_function(struct walk *w, const struct tnode *names, const struct tnode
 	/* Another database's function is refused by the server; it is certainly not built in. */
 	kind = n <= 2 && !call ? function_kind(f.schema, f.name) : FN_UNKNOWN;
 	f.harmless = kind != FN_UNKNOWN;
+	f.acts = kind == FN_ACTS;
 	if (kind == FN_UNKNOWN || kind == FN_ACTS)
 		walk_verb(w, SQL_CALL);
 	else if (kind == FN_SET)
