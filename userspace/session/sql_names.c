@@ -97,6 +97,16 @@ static int copy_statement(struct arena *arena, const struct sql_statement *from,
 		if (named && !c->name)
 			return -ENOMEM;
 	}
+	for (size_t i = 0; i < copy.n_ranges; i++) {
+		struct sql_range *range = &copy.ranges[i];
+		bool of_table = range->table != NULL;
+
+		range->alias = arena_strdup(arena, range->alias);
+		range->schema = arena_strdup(arena, range->schema);
+		range->table = arena_strdup(arena, range->table);
+		if (of_table && !range->table)
+			return -ENOMEM;
+	}
 	*to = copy;
 	return 0;
 }
@@ -104,8 +114,14 @@ static int copy_statement(struct arena *arena, const struct sql_statement *from,
 static bool same_statement(const struct sql_statement *a, const struct sql_statement *b)
 {
 	if (a->verbs != (b->verbs & ~(uint32_t)STRUCTURAL) || a->n_tables != b->n_tables ||
-	    a->n_columns != b->n_columns || a->n_functions != b->n_functions)
+	    a->n_columns != b->n_columns || a->n_functions != b->n_functions ||
+	    a->n_ranges != b->n_ranges)
 		return false;
+	for (size_t i = 0; i < a->n_ranges; i++)
+		if (!streq_null(a->ranges[i].alias, b->ranges[i].alias) ||
+		    !streq_null(a->ranges[i].schema, b->ranges[i].schema) ||
+		    !streq_null(a->ranges[i].table, b->ranges[i].table))
+			return false;
 	for (size_t i = 0; i < a->n_tables; i++)
 		if (!streq(a->tables[i].name, b->tables[i].name) ||
 		    !streq_null(a->tables[i].schema, b->tables[i].schema) ||

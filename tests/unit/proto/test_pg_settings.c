@@ -97,7 +97,8 @@ static void a_change_of_setting_is_judged(void **state)
 {
 	(void)state;
 	assert_false(pg_setting_keeps_path("search_path"));
-	assert_false(pg_setting_keeps_path("all"));
+	assert_true(pg_setting_keeps_path("all"));
+	assert_true(pg_setting_keeps_lexing("all", NULL));
 	assert_false(pg_setting_keeps_path("role"));
 	assert_false(pg_setting_keeps_path(""));
 	assert_true(pg_setting_keeps_path("timezone"));

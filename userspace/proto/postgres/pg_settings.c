@@ -38,8 +38,7 @@ static bool listed(const char *const *list, size_t n, const char *name)
 
 bool pg_setting_keeps_path(const char *name)
 {
-	static const char *const moving[] = {"", "all", "search_path", "role",
-					     "session_authorization"};
+	static const char *const moving[] = {"", "search_path", "role", "session_authorization"};
 
 	return !listed(moving, ARRAY_SIZE(moving), name);
 }

@@ -21,7 +21,8 @@ _must_check_ int pg_settings_check(const struct proto_param *params, size_t n, s
 				   struct pg_settings *ret_settings, char *ret_why,
 				   size_t why_size);
 
-/* After SET name (lower case; "" when it cannot be told): does the search path stay as it was? */
+/* After SET name (lower case; "" when it cannot be told; "all" for RESET ALL, which brings back
+ * what login checked): does the search path stay as it was? */
 bool pg_setting_keeps_path(const char *name);
 /* … does the server still read text as the classifier does? value NULL: not a constant, or RESET.
  */

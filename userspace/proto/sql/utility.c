@@ -159,9 +159,9 @@ static void walk_search_path(struct walk *w, const struct tnode *args)
 	size_t n = 0;
 
 	for (const struct tnode *a = tree_first(args); a; a = a->next) {
-		const struct tnode *text = tree_is(a, "A_Const") ? tree_field(a, "sval") : NULL;
+		const char *schema = walk_const_str(a);
 
-		if (!tree_str(text, "sval") || streq(tree_str(text, "sval"), "$user"))
+		if (!schema || streq(schema, "$user"))
 			return;
 		n++;
 	}
@@ -172,27 +172,37 @@ static void walk_search_path(struct walk *w, const struct tnode *args)
 	}
 	s->n_search_path = 0;
 	for (const struct tnode *a = tree_first(args); a; a = a->next)
-		path[s->n_search_path++] = tree_str(tree_field(a, "sval"), "sval");
+		path[s->n_search_path++] = walk_const_str(a);
 	s->search_path = path;
 	s->has_search_path = n > 0;
+}
+
+/* The one constant a setting is given, or NULL. */
+static const char *single_value(const struct tnode *args)
+{
+	const struct tnode *first = tree_first(args);
+	const struct tnode *text = tree_is(first, "A_Const") ? tree_field(first, "sval") : NULL;
+
+	return text && !first->next ? tree_str(text, "sval") : NULL;
 }
 
 void walk_set(struct walk *w, const struct tnode *n, bool top)
 {
 	const char *kind = tree_str(n, "kind");
 	const char *name = tree_str(n, "name");
+	const struct tnode *arg = tree_first(tree_field(n, "args"));
 
 	/* SET as a clause of ALTER ROLE, CREATE FUNCTION and the like changes no setting now. */
 	if (!top)
 		return;
 	if (streq_null(kind, "VAR_SET_MULTI") && name && streq(name, "SESSION CHARACTERISTICS")) {
-		walk_setting(w, name);
+		walk_setting(w, name, NULL);
 	} else if (streq_null(kind, "VAR_SET_MULTI")) {
 		walk_verb(w, SQL_TRANSACTION);
 	} else {
-		walk_setting(w, name);
+		walk_setting(w, name, arg && !arg->next ? walk_const_str(arg) : NULL);
 		if (streq_null(kind, "VAR_SET_VALUE") && !tree_true(n, "is_local") &&
-		    streq(w->stmt->setting ? w->stmt->setting : "", "search_path"))
+		    streq_null(w->stmt->setting, "search_path"))
 			walk_search_path(w, tree_field(n, "args"));
 	}
 	walk_children(w, n);
@@ -201,7 +211,7 @@ void walk_set(struct walk *w, const struct tnode *n, bool top)
 void walk_discard(struct walk *w, const struct tnode *n, _unused_ bool top)
 {
 	if (streq_null(tree_str(n, "target"), "DISCARD_ALL"))
-		walk_setting(w, NULL);
+		walk_setting(w, "all", NULL);
 }
 
 void walk_call_stmt(struct walk *w, const struct tnode *n, _unused_ bool top)

@@ -318,7 +318,7 @@ void walk_column_ref(struct walk *w, const struct tnode *ref, enum sql_column_us
 	add_column(w, &column);
 }
 
-void walk_setting(struct walk *w, const char *name)
+void walk_setting(struct walk *w, const char *name, const char *value)
 {
 	struct sql_statement *s = w->stmt;
 	char *lower;
@@ -335,15 +335,22 @@ void walk_setting(struct walk *w, const char *name)
 	/* Two different ones: neither can be told. */
 	if (s->setting && !streq(s->setting, lower))
 		lower[0] = '\0';
+	if (s->setting && !streq_null(s->setting_value, value))
+		value = NULL;
 	s->setting = lower;
+	s->setting_value = value;
+}
+
+const char *walk_const_str(const struct tnode *n)
+{
+	return tree_is(n, "A_Const") ? tree_str(tree_field(n, "sval"), "sval") : NULL;
 }
 
 static void walk_set_config(struct walk *w, const struct tnode *args)
 {
 	const struct tnode *first = tree_first(args);
-	const struct tnode *text = tree_is(first, "A_Const") ? tree_field(first, "sval") : NULL;
 
-	walk_setting(w, text ? tree_str(text, "sval") : NULL);
+	walk_setting(w, walk_const_str(first), first ? walk_const_str(first->next) : NULL);
 }
 
 void walk_function(struct walk *w, const struct tnode *names, const struct tnode *args, bool call)

@@ -61,8 +61,10 @@ void walk_column(struct walk *w, const char *qualifier, const char *name, enum s
 void walk_column_ref(struct walk *w, const struct tnode *ref, enum sql_column_use use);
 /* A function by its name list. Not known: SQL_CALL. call: SQL_CALL in any case. */
 void walk_function(struct walk *w, const struct tnode *names, const struct tnode *args, bool call);
-/* Make the setting known that SET or set_config changes; NULL: cannot be told. */
-void walk_setting(struct walk *w, const char *name);
+/* Make the setting known that SET or set_config changes; NULL: name or value cannot be told. */
+void walk_setting(struct walk *w, const char *name, const char *value);
+/* A constant string, or NULL. */
+const char *walk_const_str(const struct tnode *n);
 /* The column names in a list of Strings are read. */
 void walk_column_names(struct walk *w, const struct tnode *strings);
 
