@@ -135,6 +135,45 @@ int steer_listener_del(struct steer *s, uint64_t netns_cookie)
 	return map_del(s->skel->maps.listeners, &netns_cookie);
 }
 
+/* A key that vanishes while it is stood on starts the walk again: bound it. */
+static int map_prune(const struct bpf_map *map, bool (*keep)(void *ctx, uint64_t key), void *ctx)
+{
+	int fd = bpf_map__fd(map);
+	uint32_t steps = 2 * bpf_map__max_entries(map);
+	uint64_t next;
+	uint64_t at = 0;
+	bool first = true;
+	int removed = 0;
+
+	while (steps-- > 0 && bpf_map_get_next_key(fd, first ? NULL : &at, &next) == 0) {
+		if (!keep(ctx, next)) {
+			if (bpf_map_delete_elem(fd, &next) < 0 && errno != ENOENT)
+				return -errno;
+			removed++;
+			continue;
+		}
+		at = next;
+		first = false;
+	}
+	return removed;
+}
+
+int steer_scopes_prune(struct steer *s, bool (*keep)(void *ctx, uint64_t cgroup_id), void *ctx)
+{
+	return map_prune(s->skel->maps.scopes, keep, ctx);
+}
+
+int steer_cgroups_prune(struct steer *s, bool (*keep)(void *ctx, uint64_t cgroup_id), void *ctx)
+{
+	return map_prune(s->skel->maps.cgroups, keep, ctx);
+}
+
+int steer_listeners_prune(struct steer *s, bool (*keep)(void *ctx, uint64_t netns_cookie),
+			  void *ctx)
+{
+	return map_prune(s->skel->maps.listeners, keep, ctx);
+}
+
 static uint64_t boottime_ns(void)
 {
 	struct timespec now;

@@ -37,6 +37,14 @@ int steer_cgroup_set(struct steer *s, uint64_t cgroup_id, enum sluice_cgroup_sta
 int steer_cgroup_del(struct steer *s, uint64_t cgroup_id);
 int steer_listener_set(struct steer *s, uint64_t netns_cookie, const struct sluice_listener *l);
 int steer_listener_del(struct steer *s, uint64_t netns_cookie);
+/* Remove what keep() does not keep; returns how many. For a sluiced that took over: scopes that are
+ * no longer configured, cgroups and network namespaces that are gone, listeners not opened anew
+ * (until their entry goes, a connect finds the port closed and no SLUICE_KEV_REFUSED asks for a
+ * listener). */
+int steer_scopes_prune(struct steer *s, bool (*keep)(void *ctx, uint64_t cgroup_id), void *ctx);
+int steer_cgroups_prune(struct steer *s, bool (*keep)(void *ctx, uint64_t cgroup_id), void *ctx);
+int steer_listeners_prune(struct steer *s, bool (*keep)(void *ctx, uint64_t netns_cookie),
+			  void *ctx);
 /* To be called more often than heartbeat_max_ns. */
 int steer_heartbeat(struct steer *s);
 int steer_counters(const struct steer *s, uint64_t ret_counters[static SLUICE_COUNT_MAX]);

@@ -111,6 +111,36 @@ static void test_take_over(void **state _unused_)
 	steer_close(s);
 }
 
+static bool keep_one(void *ctx, uint64_t key)
+{
+	return key == *(uint64_t *)ctx;
+}
+
+/* What the next one does not know any more goes. */
+static void test_prune(void **state _unused_)
+{
+	struct steer_config config = {.bpf_dir = rig_bpf_dir, .cgroup_root = rig_root};
+	struct sluice_listener l = {.port4 = htons(1)};
+	uint64_t scope = rig_cgroup(rig_scope);
+	uint64_t agent = rig_cgroup(rig_path("agent"));
+	struct steer *s = NULL;
+	const char *why = "";
+
+	assert_int_equal(steer_open(&config, &why, &s), 0);
+	for (uint64_t id = 1; id <= 40; id++) {
+		assert_int_equal(steer_scope_add(s, id << 40), 0);
+		assert_int_equal(steer_cgroup_set(s, id << 40, SLUICE_CGROUP_GOVERNED), 0);
+		assert_int_equal(steer_listener_set(s, id << 40, &l), 0);
+	}
+	assert_int_equal(steer_scopes_prune(s, keep_one, &scope), 40);
+	assert_int_equal(steer_cgroups_prune(s, keep_one, &agent), 40);
+	assert_int_equal(steer_listeners_prune(s, keep_one, &a.cookie), 40);
+	assert_int_equal(steer_listeners_prune(s, keep_one, &a.cookie), 0);
+	assert_int_equal(rig_connect(rig_path("agent"), a.fd, "10.0.3.7", 5432), 0);
+	(void)close(rig_accept(a.fd4));
+	steer_close(s);
+}
+
 static void set_abi_version(uint32_t version)
 {
 	struct sluice_control control;
@@ -218,8 +248,9 @@ static int tests(void)
 {
 	const struct CMUnitTest list[] = {
 		cmocka_unit_test(test_enforcer_gone), cmocka_unit_test(test_take_over),
-		cmocka_unit_test(test_other_abi),     cmocka_unit_test(test_failed_open),
-		cmocka_unit_test(test_half_pinned),   cmocka_unit_test(test_detach),
+		cmocka_unit_test(test_prune),	      cmocka_unit_test(test_other_abi),
+		cmocka_unit_test(test_failed_open),   cmocka_unit_test(test_half_pinned),
+		cmocka_unit_test(test_detach),
 	};
 
 	return cmocka_run_group_tests_name("kernel/pins", list, setup, teardown);
