@@ -98,7 +98,7 @@ static int digest_file(int fd, uint8_t out[static SHA256_LEN])
 	_cleanup_free_ uint8_t *chunk = malloc(READ_BYTES);
 	off_t at = 0;
 
-	if (!ctx || !chunk || EVP_DigestInit_ex2(ctx, EVP_sha256(), NULL) != 1)
+	if (!chunk || !ctx || EVP_DigestInit_ex2(ctx, EVP_sha256(), NULL) != 1)
 		return -ENOMEM;
 	for (;;) {
 		ssize_t n = pread(fd, chunk, READ_BYTES, at);
