@@ -132,10 +132,37 @@ static int check_keys(const struct config *c)
 	return r;
 }
 
+/* The CA is root's: the directory is also the recorder's, who must not slip one in. */
+static int check_ca_owner(const char *state_dir)
+{
+	static const char *const names[] = {"ca.key", "ca.pem"};
+	char path[PATH_MAX];
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", state_dir, names[i]) >=
+		    sizeof(path))
+			return -ENAMETOOLONG;
+		if (lstat(path, &st) < 0) {
+			if (errno == ENOENT)
+				continue;
+			return -errno;
+		}
+		if (st.st_uid != 0 || !S_ISREG(st.st_mode)) {
+			log_error("%s: not a file of root's", path);
+			return -EPERM;
+		}
+	}
+	return 0;
+}
+
 static int mint_identities(struct warden *w)
 {
 	const struct config *c = w->config;
+	int owner = check_ca_owner(c->state_dir);
 
+	if (owner < 0)
+		return owner;
 	w->identities = calloc(MAX(c->n_resources, (size_t)1), sizeof(*w->identities));
 	if (!w->identities)
 		return -ENOMEM;
