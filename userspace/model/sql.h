@@ -114,8 +114,8 @@ struct sql_statement {
 	const char *name;
 	/* PREPARE or DECLARE: the verbs, tables, functions and columns of this statement are those
 	 * of what was prepared. EXECUTE or FETCH: the session joins them from its own memory. */
-	/* SET, RESET or set_config(): the setting's name in lower case; "" when it cannot be told.
-	 */
+	/* SET, RESET or set_config(): the setting's name in lower case; "" when it cannot be told,
+	 * "all" for RESET ALL and DISCARD ALL. */
 	const char *setting;
 	/* Its new value when that is one constant, else NULL. */
 	const char *setting_value;

@@ -62,6 +62,8 @@ static inline void render_statement(struct buf *b, const struct sql_statement *s
 		buf_putf(b, " | name=%s", s->name);
 	if (s->setting)
 		buf_putf(b, " | set=%s", s->setting);
+	if (s->setting_value)
+		buf_putf(b, "=%s", s->setting_value);
 	if (s->has_search_path)
 		buf_put_str(b, " | path");
 	for (size_t i = 0; i < s->n_search_path; i++)

@@ -77,7 +77,6 @@ static struct sql_statement pack_statement(struct packer *p, const struct sql_st
 	s.name = pack_str(p, from->name);
 	s.setting = pack_str(p, from->setting);
 	s.setting_value = pack_str(p, from->setting_value);
-	s.setting_value = pack_str(p, from->setting_value);
 	return s;
 }
 

@@ -177,15 +177,6 @@ static void walk_search_path(struct walk *w, const struct tnode *args)
 	s->has_search_path = n > 0;
 }
 
-/* The one constant a setting is given, or NULL. */
-static const char *single_value(const struct tnode *args)
-{
-	const struct tnode *first = tree_first(args);
-	const struct tnode *text = tree_is(first, "A_Const") ? tree_field(first, "sval") : NULL;
-
-	return text && !first->next ? tree_str(text, "sval") : NULL;
-}
-
 void walk_set(struct walk *w, const struct tnode *n, bool top)
 {
 	const char *kind = tree_str(n, "kind");
@@ -199,6 +190,8 @@ void walk_set(struct walk *w, const struct tnode *n, bool top)
 		walk_setting(w, name, NULL);
 	} else if (streq_null(kind, "VAR_SET_MULTI")) {
 		walk_verb(w, SQL_TRANSACTION);
+	} else if (streq_null(kind, "VAR_RESET_ALL")) {
+		walk_setting(w, "all", NULL);
 	} else {
 		walk_setting(w, name, arg && !arg->next ? walk_const_str(arg) : NULL);
 		if (streq_null(kind, "VAR_SET_VALUE") && !tree_true(n, "is_local") &&
