@@ -6,21 +6,30 @@
 #include "base/cursor.h"
 #include "base/jsonw.h"
 
+static void put_digits(char *at, unsigned v, unsigned n)
+{
+	while (n-- > 0) {
+		at[n] = (char)('0' + v % 10);
+		v /= 10;
+	}
+}
+
 void entry_time(uint64_t wall_ns, char ret[static ENTRY_TIME_LEN + 1])
 {
 	time_t s = (time_t)(wall_ns / 1000000000u);
-	unsigned us = (unsigned)(wall_ns % 1000000000u / 1000u);
-	char text[64];
 	struct tm tm;
 
-	if (!gmtime_r(&s, &tm) || tm.tm_year > 9999 - 1900) {
-		memcpy(ret, "9999-12-31T23:59:59.999999Z", ENTRY_TIME_LEN + 1);
+	/* By hand: it is done for every event, and printf takes longer than the rest of it. */
+	memcpy(ret, "9999-12-31T23:59:59.999999Z", ENTRY_TIME_LEN + 1);
+	if (!gmtime_r(&s, &tm) || tm.tm_year > 9999 - 1900)
 		return;
-	}
-	(void)snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%06uZ", tm.tm_year + 1900,
-		       tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, us);
-	memcpy(ret, text, ENTRY_TIME_LEN);
-	ret[ENTRY_TIME_LEN] = '\0';
+	put_digits(ret, (unsigned)tm.tm_year + 1900, 4);
+	put_digits(ret + 5, (unsigned)tm.tm_mon + 1, 2);
+	put_digits(ret + 8, (unsigned)tm.tm_mday, 2);
+	put_digits(ret + 11, (unsigned)tm.tm_hour, 2);
+	put_digits(ret + 14, (unsigned)tm.tm_min, 2);
+	put_digits(ret + 17, (unsigned)tm.tm_sec, 2);
+	put_digits(ret + 20, (unsigned)(wall_ns % 1000000000u / 1000u), 6);
 }
 
 int entry_escape_node(const char *node, struct buf *out)
@@ -80,10 +89,30 @@ static int take(struct cursor *c, const char *before, struct span *ret)
 {
 	size_t len;
 
-	if (expect(c, before) < 0 ||
-	    json_check_prefix(cursor_rest(c), JSON_CHECK_DEPTH_MAX - 1, &len) < 0)
+	if (expect(c, before) < 0 || json_check_prefix(cursor_rest(c), ENTRY_BODY_DEPTH, &len) < 0)
 		return -EBADMSG;
 	return cursor_span(c, len, ret);
+}
+
+static struct span session_of(struct span value)
+{
+	struct span text;
+
+	if (json_plain_string(value, &text) < 0 || text.len > ENTRY_SESSION_MAX)
+		return (struct span){0};
+	return text;
+}
+
+static int take_body(struct cursor *c, struct entry *e)
+{
+	struct span session;
+	size_t len;
+
+	if (expect(c, "{\"body\":") < 0 || cursor_left(c) == 0 || *c->p != '{' ||
+	    json_check_find(cursor_rest(c), ENTRY_BODY_DEPTH, "session", &len, &session) < 0)
+		return -EBADMSG;
+	e->session = session_of(session);
+	return cursor_span(c, len, &e->body);
 }
 
 static int take_plain(struct cursor *c, const char *before, struct span *ret)
@@ -122,11 +151,11 @@ int entry_parse(struct span bytes, struct entry *ret_entry)
 	struct span prev;
 	struct span seq;
 
-	if (take(&c, "{\"body\":", &e.body) < 0 || e.body.p[0] != '{' ||
-	    take_plain(&c, ",\"kind\":", &e.kind) < 0 || take(&c, ",\"node\":", &node) < 0 ||
-	    node.p[0] != '"' || take_plain(&c, ",\"prev\":", &prev) < 0 ||
-	    from_hex(prev, e.prev) < 0 || take(&c, ",\"seq\":", &seq) < 0 ||
-	    take_plain(&c, ",\"time\":", &e.time) < 0 || expect(&c, "}") < 0 || cursor_left(&c) > 0)
+	if (take_body(&c, &e) < 0 || take_plain(&c, ",\"kind\":", &e.kind) < 0 ||
+	    take(&c, ",\"node\":", &node) < 0 || node.p[0] != '"' ||
+	    take_plain(&c, ",\"prev\":", &prev) < 0 || from_hex(prev, e.prev) < 0 ||
+	    take(&c, ",\"seq\":", &seq) < 0 || take_plain(&c, ",\"time\":", &e.time) < 0 ||
+	    expect(&c, "}") < 0 || cursor_left(&c) > 0)
 		return -EBADMSG;
 	e.node = span_of(node.p + 1, node.len - 2);
 	for (size_t i = 0; i < seq.len; i++) {
@@ -138,13 +167,24 @@ int entry_parse(struct span bytes, struct entry *ret_entry)
 	return 0;
 }
 
+int entry_check_body(struct span body, struct span *ret_session)
+{
+	struct span session;
+	size_t len;
+
+	if (body.len == 0 || body.p[0] != '{' ||
+	    json_check_find(body, ENTRY_BODY_DEPTH, "session", &len, &session) < 0 ||
+	    len != body.len)
+		return -EBADMSG;
+	*ret_session = session_of(session);
+	return 0;
+}
+
 struct span entry_session(struct span body)
 {
-	struct span value;
-	struct span text;
+	struct span session;
 
-	if (json_member(body, "session", &value) < 0 || json_plain_string(value, &text) < 0 ||
-	    text.len > ENTRY_SESSION_MAX)
+	if (entry_check_body(body, &session) < 0)
 		return (struct span){0};
-	return text;
+	return session;
 }

@@ -22,6 +22,7 @@ struct entry {
 	uint8_t prev[HASH_LEN]; /* leaf hash of the event before; zeros for the first */
 	uint64_t seq;		/* from 1 */
 	struct span time;
+	struct span session; /* set by entry_parse: entry_session of the body */
 };
 
 /* "2026-11-23T02:07:58.123456Z" of nanoseconds since 1970, UTC. */
@@ -34,8 +35,10 @@ int entry_put(struct buf *out, const struct entry *e);
 /* Spans point into bytes. -EBADMSG unless it is an entry in canonical form. */
 _must_check_ int entry_parse(struct span bytes, struct entry *ret_entry);
 
-/* The "session" of a body, for the store's column: empty when there is none, or it is no plain
- * string of at most ENTRY_SESSION_MAX bytes. */
+/* Check a body. *ret_session: its "session" for the store's column, empty when there is none, or it
+ * is no plain string of at most ENTRY_SESSION_MAX bytes. -EBADMSG: not one canonical object. */
+_must_check_ int entry_check_body(struct span body, struct span *ret_session);
+/* The same of a body that was checked. */
 struct span entry_session(struct span body);
 
 #endif

@@ -187,7 +187,27 @@ static int skip_scalar(struct cursor *c)
 	return *c->p == '{' || *c->p == '[' ? 1 : -EBADMSG;
 }
 
-static int skip_value(struct cursor *c, unsigned depth)
+/* A member of the outermost object that is looked for on the way. */
+struct wanted {
+	struct span key; /* p NULL: none */
+	const uint8_t *start;
+	struct span value;
+};
+
+static void note_start(struct wanted *w, const struct level *l, const uint8_t *at)
+{
+	if (w->key.p && !l->array && span_eq(l->last_key, w->key))
+		w->start = at;
+}
+
+static void note_end(struct wanted *w, const uint8_t *at)
+{
+	if (w->start)
+		w->value = span_of(w->start, (size_t)(at - w->start));
+	w->start = NULL;
+}
+
+static int skip_value(struct cursor *c, unsigned depth, struct wanted *w)
 {
 	struct level levels[JSON_CHECK_DEPTH_MAX];
 	unsigned n = 0;
@@ -199,9 +219,12 @@ static int skip_value(struct cursor *c, unsigned depth)
 			if (r < 0)
 				return r;
 			if (r > 0) {
-				n--;
+				if (--n == 1)
+					note_end(w, c->p);
 				continue;
 			}
+			if (n == 1)
+				note_start(w, &levels[0], c->p);
 		}
 		r = skip_scalar(c);
 		if (r < 0)
@@ -211,28 +234,41 @@ static int skip_value(struct cursor *c, unsigned depth)
 				return -EBADMSG;
 			levels[n++] = (struct level){.array = *c->p == '['};
 			c->p++;
+		} else if (n == 1) {
+			note_end(w, c->p);
 		}
 	} while (n > 0);
 	return 0;
 }
 
-int json_check_prefix(struct span text, unsigned depth, size_t *ret_len)
+int json_check_find(struct span text, unsigned depth, const char *key, size_t *ret_len,
+		    struct span *ret_value)
 {
+	struct wanted w = {.key = span_str(key)};
 	struct cursor c = cursor_of(text);
 	int r;
 
-	r = skip_value(&c, depth);
+	r = skip_value(&c, depth, &w);
 	if (r < 0)
 		return r;
 	*ret_len = text.len - cursor_left(&c);
+	*ret_value = w.value;
 	return 0;
+}
+
+int json_check_prefix(struct span text, unsigned depth, size_t *ret_len)
+{
+	struct span none;
+
+	return json_check_find(text, depth, NULL, ret_len, &none);
 }
 
 int json_check(struct span text, unsigned depth, size_t *ret_at)
 {
 	struct cursor c = cursor_of(text);
+	struct wanted none = {0};
 
-	if (cursor_left(&c) > 0 && *c.p == '{' && skip_value(&c, depth) == 0 &&
+	if (cursor_left(&c) > 0 && *c.p == '{' && skip_value(&c, depth, &none) == 0 &&
 	    cursor_left(&c) == 0)
 		return 0;
 	if (ret_at)
@@ -242,23 +278,13 @@ int json_check(struct span text, unsigned depth, size_t *ret_at)
 
 int json_member(struct span text, const char *key, struct span *ret_value)
 {
-	struct cursor c = cursor_of(text);
-	struct level l = {0};
+	struct span value;
 	size_t len;
 
-	if (cursor_left(&c) == 0 || *c.p != '{')
+	if (json_check_find(text, JSON_CHECK_DEPTH_MAX, key, &len, &value) < 0 || value.len == 0)
 		return -ENOENT;
-	c.p++;
-	while (next_member(&c, &l) == 0) {
-		if (json_check_prefix(cursor_rest(&c), JSON_CHECK_DEPTH_MAX, &len) < 0)
-			return -ENOENT;
-		if (span_eq_str(l.last_key, key)) {
-			*ret_value = span_head(cursor_rest(&c), len);
-			return 0;
-		}
-		c.p += len;
-	}
-	return -ENOENT;
+	*ret_value = value;
+	return 0;
 }
 
 int json_plain_string(struct span value, struct span *ret_text)

@@ -17,6 +17,10 @@ _must_check_ int json_check(struct span text, unsigned depth, size_t *ret_at);
 /* Length of the canonical value (object, array, string or integer) that text begins with;
  * -EBADMSG when it begins with none. */
 _must_check_ int json_check_prefix(struct span text, unsigned depth, size_t *ret_len);
+/* The same; in the same pass *ret_value becomes the value of a member of the outermost object, or
+ * empty when there is none. */
+_must_check_ int json_check_find(struct span text, unsigned depth, const char *key, size_t *ret_len,
+				 struct span *ret_value);
 
 /* The value of a member of the object, as it stands there (a string with its quotes).
  * text must have passed json_check. -ENOENT: no such member. */

@@ -72,6 +72,9 @@ DEFINE_CLEANUP(struct store *, store_close, store_closep)
 /* What went wrong last. */
 const char *store_error(const struct store *s);
 
+/* For a reader: from here on see one state of the store, whatever is written meanwhile. */
+_must_check_ int store_hold(struct store *s);
+
 /* A transaction: begin, any of append and put, commit. After an error: store_rollback. */
 _must_check_ int store_begin(struct store *s);
 _must_check_ int store_append(struct store *s, const struct store_event *e);

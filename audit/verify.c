@@ -46,12 +46,13 @@ static void fault(struct verifier *v, uint64_t seq, const char *fmt, ...)
 
 #define U(v) ((unsigned long long)(v))
 
-/* Text of a damaged row may be anything: only what an event's kind and time hold is repeated. */
-static void name_event(struct verifier *v, const struct store_event *e)
+/* "event 17 (op, 2026-…)". Text of a damaged row may be anything: only what an event's kind and
+ * time can hold is repeated. */
+static const char *name_of(struct verifier *v, const struct store_event *e)
 {
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz.0123456789-:TZ";
 	char kind[24] = "?";
 	char time[ENTRY_TIME_LEN + 1] = "?";
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz.0123456789-:TZ";
 
 	if (e->kind.len > 0 && e->kind.len < sizeof(kind)) {
 		memcpy(kind, e->kind.p, e->kind.len);
@@ -64,6 +65,7 @@ static void name_event(struct verifier *v, const struct store_event *e)
 	kind[strspn(kind, allowed)] = '\0';
 	time[strspn(time, allowed)] = '\0';
 	(void)snprintf(v->what, sizeof(v->what), "event %llu (%s, %s)", U(e->seq), kind, time);
+	return v->what;
 }
 
 /* The next checkpoint of the store whose form and signature are right. */
@@ -178,23 +180,23 @@ static void check_link(struct verifier *v, const struct store_event *e, const st
 		      "%s: it does not link to event %llu: one of the two was changed or put in "
 		      "its "
 		      "place",
-		      v->what, U(v->last));
+		      name_of(v, e), U(v->last));
 	if (e->seq == 1 && memcmp(entry->prev, zeros, HASH_LEN) != 0)
-		fault(v, e->seq, "%s: it is first, but links to an event before it", v->what);
+		fault(v, e->seq, "%s: it is first, but links to an event before it", name_of(v, e));
 }
 
 static void check_columns(struct verifier *v, const struct store_event *e,
 			  const struct entry *entry)
 {
 	if (entry->seq != e->seq)
-		fault(v, e->seq, "%s: its bytes say it is event %llu: moved", v->what,
+		fault(v, e->seq, "%s: its bytes say it is event %llu: moved", name_of(v, e),
 		      U(entry->seq));
 	if (!span_eq(entry->kind, e->kind))
-		fault(v, e->seq, "%s: the store's kind is not the event's", v->what);
+		fault(v, e->seq, "%s: the store's kind is not the event's", name_of(v, e));
 	if (!span_eq(entry->time, e->time))
-		fault(v, e->seq, "%s: the store's time is not the event's", v->what);
-	if (!span_eq(entry_session(entry->body), e->session))
-		fault(v, e->seq, "%s: the store's session is not the event's", v->what);
+		fault(v, e->seq, "%s: the store's time is not the event's", name_of(v, e));
+	if (!span_eq(entry->session, e->session))
+		fault(v, e->seq, "%s: the store's session is not the event's", name_of(v, e));
 }
 
 static void check_gap(struct verifier *v, const struct store_event *e)
@@ -219,17 +221,16 @@ static int on_event(void *ctx, const struct store_event *e)
 	bool whole;
 
 	v->result.events++;
-	name_event(v, e);
 	check_gap(v, e);
 	tree_leaf_hash(e->json, leaf);
 	whole = e->leaf.len == HASH_LEN && memcmp(leaf, e->leaf.p, HASH_LEN) == 0;
 	if (!whole)
 		fault(v, e->seq,
 		      "%s: its bytes do not match its leaf hash: changed after it was written",
-		      v->what);
+		      name_of(v, e));
 	if (entry_parse(e->json, &entry) < 0) {
 		if (whole)
-			fault(v, e->seq, "%s: it is not an event in canonical form", v->what);
+			fault(v, e->seq, "%s: it is not an event in canonical form", name_of(v, e));
 	} else {
 		check_link(v, e, &entry);
 		check_columns(v, e, &entry);
@@ -326,6 +327,10 @@ int verify_store(const char *path, const struct verify_options *options,
 	int r;
 
 	r = store_open_read(path, error, &store);
+	if (r == 0) {
+		r = store_hold(store);
+		(void)snprintf(error, STORE_ERROR_MAX, "%s", r < 0 ? store_error(store) : "");
+	}
 	if (r == -EUCLEAN) {
 		fault(&v, 0, "the file is damaged: %s", error);
 		*ret_result = v.result;
@@ -391,15 +396,14 @@ static int tail_event(void *ctx, const struct store_event *e)
 	struct tail *t = ctx;
 	struct entry entry;
 
-	name_event(&t->v, e);
 	tree_leaf_hash(e->json, t->v.leaf);
 	t->v.leaf_known = true;
 	if (e->leaf.len != HASH_LEN || memcmp(e->leaf.p, t->v.leaf, HASH_LEN) != 0 ||
 	    entry_parse(e->json, &entry) < 0)
-		fault(&t->v, e->seq, "%s: it is not what was written", t->v.what);
+		fault(&t->v, e->seq, "%s: it is not what was written", name_of(&t->v, e));
 	/* An odd size ends with a leaf of its own: then the tree says whether it is the one. */
 	if ((t->v.tree.size & 1) && memcmp(t->v.tree.peak[0], t->v.leaf, HASH_LEN) != 0)
-		fault(&t->v, e->seq, "%s: it is not what the checkpoint signs", t->v.what);
+		fault(&t->v, e->seq, "%s: it is not what the checkpoint signs", name_of(&t->v, e));
 	return 0;
 }
 

@@ -111,7 +111,7 @@ int approval_put_event(struct recorder *r, const struct live *a)
 		b->bytes.error = 0;
 		return result;
 	}
-	result = recorder_append(r, EVENT_APPROVAL, buf_span(&r->body), true);
+	result = recorder_append(r, EVENT_APPROVAL, buf_span(&r->body));
 	if (result == 0)
 		result = put_row(b, a);
 	if (result == 0)

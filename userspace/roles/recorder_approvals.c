@@ -2,6 +2,7 @@
 
 #include "audit/json_check.h"
 #include "audit/search.h"
+#include "base/json.h"
 #include "roles/log.h"
 
 #define SECONDS_MAX	 (7u * 24 * 3600) /* an approval waits, or is valid, at most so long */
@@ -204,17 +205,21 @@ static struct live *add(struct recorder *r, struct span groups, struct span body
 	return a;
 }
 
-/* Who asks: a person may not decide what they have asked for. */
-static void find_asker(struct live *a)
+/* Who asks: a person may not decide what they have asked for. A body that people's tools would
+ * refuse to read (a NUL in a string) cannot be shown, so it cannot be decided on either. */
+static int find_asker(struct live *a)
 {
 	_cleanup_(json_decrefp) json_t *root = NULL;
 	json_t *subject;
+	int r;
 
-	if (search_load(a->body, &root) < 0)
-		return;
+	r = json_load_strict(a->body, &root);
+	if (r < 0)
+		return r;
 	subject = search_get(root, "who", "token", "subject", NULL);
 	copy_text(a->asker_name, sizeof(a->asker_name),
 		  span_of(json_string_value(subject), json_string_length(subject)));
+	return 0;
 }
 
 static int ask(struct conn *c, const struct msg_approval_ask *m)
@@ -239,8 +244,9 @@ static int ask(struct conn *c, const struct msg_approval_ask *m)
 	a->asked_ns = wall_ns();
 	a->valid_s = MIN(m->valid_s, SECONDS_MAX);
 	memcpy(a->digest, m->digest, sizeof(a->digest));
-	find_asker(a);
-	result = new_id(r, a->id);
+	result = find_asker(a);
+	if (result == 0)
+		result = new_id(r, a->id);
 	if (result == 0)
 		result = set_due(a, MIN(m->wait_s, SECONDS_MAX), on_due);
 	if (result == 0)

@@ -1,17 +1,16 @@
 #include "roles/recorder_priv.h"
 
-#include "audit/json_check.h"
 #include "base/jsonw.h"
 #include "roles/log.h"
 
 #define NS_PER_MS 1000000u
 
-int recorder_append(struct recorder *r, enum event_kind kind, struct span body, bool own)
+static int append(struct recorder *r, enum event_kind kind, struct span body, struct span session,
+		  bool own)
 {
 	struct batch *b = r->filling;
 	struct item *item = &b->items[b->n];
 	size_t at = buf_len(&b->bytes);
-	struct span session = entry_session(body);
 	struct entry e = {
 		.body = body,
 		.kind = span_str(event_kind_name(kind)),
@@ -59,6 +58,11 @@ static void submit(struct recorder *r)
 	r->filling = r->writing == &r->batches[0] ? &r->batches[1] : &r->batches[0];
 	batch_reset(r->filling, r->tree.size);
 	recorder_submit(r);
+}
+
+int recorder_append(struct recorder *r, enum event_kind kind, struct span body)
+{
+	return append(r, kind, body, entry_session(body), true);
 }
 
 static void on_commit_due(struct timer *t)
@@ -158,12 +162,12 @@ static void hold(struct conn *c, const struct msg_event *m)
 int recorder_on_event(struct conn *c, struct span payload)
 {
 	struct recorder *r = c->r;
+	struct span session;
 	struct msg_event m;
 	int error;
 
 	if (msg_get_event(payload, &m) < 0 || !event_kind_name(m.kind) ||
-	    (m.request > 0 && m.request <= c->received) ||
-	    json_check(m.body, ENTRY_BODY_DEPTH, NULL) < 0)
+	    (m.request > 0 && m.request <= c->received) || entry_check_body(m.body, &session) < 0)
 		return -EBADMSG;
 	error = r->error;
 	if (!error && m.durable && c->n == DURABLES_MAX)
@@ -171,7 +175,7 @@ int recorder_on_event(struct conn *c, struct span payload)
 	if (!error)
 		error = recorder_make_room(r, m.body.len + ENTRY_NODE_MAX + ENTRY_EXTRA_MAX);
 	if (!error)
-		error = recorder_append(r, m.kind, m.body, false);
+		error = append(r, m.kind, m.body, session, false);
 	if (!error) {
 		hold(c, &m);
 		return 0;
@@ -248,7 +252,7 @@ void recorder_note_resumed(struct recorder *r)
 		jsonw_uint(&w, NULL, r->unacknowledged[i]);
 	jsonw_close(&w);
 	jsonw_close(&w);
-	if (jsonw_end(&w) < 0 || recorder_append(r, EVENT_RECORDER, buf_span(&r->body), true) < 0)
+	if (jsonw_end(&w) < 0 || recorder_append(r, EVENT_RECORDER, buf_span(&r->body)) < 0)
 		log_error("cannot record that writing was resumed");
 	log_info("writing again; %llu requests were refused meanwhile",
 		 (unsigned long long)r->refused);
@@ -340,6 +344,6 @@ void recorder_note_closed(struct recorder *r, const struct conn *c, const char *
 	if (!c->warden)
 		jsonw_uint(&w, "worker", c->index);
 	jsonw_close(&w);
-	if (jsonw_end(&w) < 0 || recorder_append(r, EVENT_RECORDER, buf_span(&r->body), true) < 0)
+	if (jsonw_end(&w) < 0 || recorder_append(r, EVENT_RECORDER, buf_span(&r->body)) < 0)
 		log_error("cannot record that a channel was closed");
 }

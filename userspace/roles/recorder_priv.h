@@ -118,9 +118,9 @@ void recorder_close_conn(struct conn *c, const char *reason);
 void recorder_after(struct recorder *r);
 
 /* recorder_events.c: the order of events. */
-/* Append an event. own: the recorder's, which may use what is kept free. -ENOBUFS, -ENOMEM. */
-_must_check_ int recorder_append(struct recorder *r, enum event_kind kind, struct span body,
-				 bool own);
+/* Append an event that the recorder makes itself: it may use what is kept free. -ENOBUFS, -ENOMEM.
+ */
+_must_check_ int recorder_append(struct recorder *r, enum event_kind kind, struct span body);
 /* Room for an event of so many bytes, waiting for the disk when there is none. 0, or r->error. */
 _must_check_ int recorder_make_room(struct recorder *r, size_t bytes);
 /* -EBADMSG: the channel has to be closed. */
