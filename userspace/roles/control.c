@@ -14,7 +14,7 @@
 #include "roles/log.h"
 
 #define CLIENT_TIMEOUT_MS 20000u
-#define BACKLOG		  16
+#define BACKLOG		  64
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
@@ -166,6 +166,11 @@ static void add_client(struct control *ctl, int fd)
 		log_warning("a governed process (pid %d, uid %u) was refused at the control socket",
 			    (int)peer.pid, peer.uid);
 		control_refuse(c, "a governed process may not use the control socket");
+		return;
+	}
+	/* Before it has said anything: strangers must not hold the places. */
+	if (c->uid != 0 && !c->approver) {
+		control_refuse(c, "only root and approvers may ask (uid %u is neither)", c->uid);
 		return;
 	}
 	if (timer_set(w->loop, &c->timeout, CLIENT_TIMEOUT_MS, on_client_timeout) < 0)

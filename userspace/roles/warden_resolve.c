@@ -6,7 +6,10 @@
 #define EXECS_MAX	  65536u /* by pid; two pids that share a place: the later one holds */
 #define RECORDS_MAX	  512u	 /* processes remembered after they ended */
 #define RECORD_BYTES	  16384u
-#define ANSWER_BYTES	  (TOKEN_BYTES_MAX + 64u * 1024u)
+#define RECORDING_NS_MAX  300000000u /* of each second: a storm of execs must not hold up the rest \
+				      */
+#define SECOND_NS    1000000000u
+#define ANSWER_BYTES (TOKEN_BYTES_MAX + 64u * 1024u)
 
 /* The last exec that the kernel told of, by pid. */
 struct exec {
@@ -25,6 +28,8 @@ struct seen {
 	struct exec execs[EXECS_MAX];
 	struct record records[RECORDS_MAX]; /* a ring */
 	size_t next_record;
+	uint64_t second;   /* when the one that is counted in began, monotonic */
+	uint64_t spent_ns; /* in it, on records */
 };
 
 int resolve_start(struct warden *w)
@@ -55,14 +60,11 @@ static bool has_moved_on(const struct warden *w, const struct proc_key *key)
 	       (int32_t)(e->exec_id - key->self_exec_id) > 0;
 }
 
-void resolve_note_exec(struct warden *w, const struct sluice_origin *who)
+/* A record is for those that end before they are asked about; the others are read then. */
+static void keep_record(struct warden *w, const struct sluice_origin *who)
 {
 	struct record *rec = &w->seen->records[w->seen->next_record];
 
-	w->seen->execs[who->proc.tgid % EXECS_MAX] =
-		(struct exec){.tgid = who->proc.tgid,
-			      .exec_id = who->proc.self_exec_id,
-			      .start = who->proc.start_boottime};
 	arena_reset(&rec->arena);
 	steer_origin_process(who, &rec->process);
 	if (proc_resolve(w->exe_cache, &rec->arena, &rec->process) < 0) {
@@ -70,6 +72,24 @@ void resolve_note_exec(struct warden *w, const struct sluice_origin *who)
 		return;
 	}
 	w->seen->next_record = (w->seen->next_record + 1) % RECORDS_MAX;
+}
+
+void resolve_note_exec(struct warden *w, const struct sluice_origin *who)
+{
+	struct seen *seen = w->seen;
+	uint64_t begun = now_ns();
+
+	seen->execs[who->proc.tgid % EXECS_MAX] = (struct exec){.tgid = who->proc.tgid,
+								.exec_id = who->proc.self_exec_id,
+								.start = who->proc.start_boottime};
+	if (begun - seen->second >= SECOND_NS) {
+		seen->second = begun;
+		seen->spent_ns = 0;
+	}
+	if (seen->spent_ns >= RECORDING_NS_MAX)
+		return;
+	keep_record(w, who);
+	seen->spent_ns += now_ns() - begun;
 }
 
 /* The /proc part of a process that is gone, from the time of its exec. A child that was forked
