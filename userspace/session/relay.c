@@ -228,6 +228,7 @@ static void tls_progress(struct session *s)
 		session_fatal(s, &error, "tls-handshake");
 		return;
 	}
+	s->agent_hold = false;
 	session_pump_later(s);
 }
 
