@@ -427,6 +427,41 @@ TEST(portal_taken_over_by_sql)
 	expect_log(f, "op 6 run select 1 [fetch|unknown] binary\n");
 }
 
+/* The portal may be gone by an end of transaction that is not known of yet. */
+TEST(portal_declared_by_sql)
+{
+	agent_parse(f, "", "select 1");
+	agent_bind(f, "p", "");
+	agent_query(f, "declare p cursor for select secret");
+	buf_reset(&f->log);
+	agent_execute(f, "p");
+	expect_log(f, "op 4 run select 1 [fetch|unknown] binary\n");
+}
+
+/* What is closed takes no room. */
+static void closed_names(void **state)
+{
+	struct fake f;
+	char name[16];
+
+	(void)state;
+	fake_ready(&f, SIZE_MAX);
+	for (int i = 0; i < 9000; i++) {
+		(void)snprintf(name, sizeof(name), "s%d", i);
+		agent_parse(&f, name, "select 1");
+		agent_msg(&f, 'C', "bz", 'S', name);
+		agent_sync(&f);
+		server_msg(&f, '1', "");
+		server_msg(&f, '3', "");
+		server_ready(&f, 'I');
+		expect_server(&f, "PCS");
+	}
+	agent_parse(&f, "a", "select 1");
+	agent_parse(&f, "b", "select 1");
+	assert_null(memmem(buf_span(&f.server).p, buf_len(&f.server), "sluice_refused", 14));
+	fake_close(&f);
+}
+
 /* The server compares 63 bytes of a name; longer ones would be two names to us and one to it. */
 TEST(name_too_long)
 {
@@ -1022,6 +1057,8 @@ int main(void)
 		cmocka_unit_test(name_taken_over_late),
 		cmocka_unit_test(names_after_unknown_text),
 		cmocka_unit_test(portal_taken_over_by_sql),
+		cmocka_unit_test(portal_declared_by_sql),
+		cmocka_unit_test(closed_names),
 		cmocka_unit_test(name_too_long),
 		cmocka_unit_test(name_not_ascii),
 		cmocka_unit_test(query_ends_the_unnamed),
