@@ -82,12 +82,12 @@ struct config {
 	struct arena arena;
 	const char *path;
 	uint8_t file_sha256[SHA256_LEN]; /* of the configuration file's bytes */
-	const char *node;      /* node's name in events; the host name unless said */
-	const char *state_dir; /* /var/lib/sluice: store, keys */
-	const char *run_dir;   /* /run/sluice: control socket */
-	const char *bpf_dir;   /* /sys/fs/bpf/sluice: pins */
-	uint16_t listen_port;  /* of the listener in every namespace; 15001 */
-	uint32_t workers;      /* 0: one a core */
+	const char *node;		 /* node's name in events; the host name unless said */
+	const char *state_dir;		 /* /var/lib/sluice: store, keys */
+	const char *run_dir;		 /* /run/sluice: control socket */
+	const char *bpf_dir;		 /* /sys/fs/bpf/sluice: pins */
+	uint16_t listen_port;		 /* of the listener in every namespace; 15001 */
+	uint32_t workers;		 /* 0: one a core */
 	uint32_t worker_uid;
 	uint32_t recorder_uid;
 	uint32_t
