@@ -64,7 +64,7 @@ inside()
 # say COMMAND…: show it, run it, keep its output in $out
 say()
 {
-	shown "$@"
+	shown "${@/#ctl/sluicectl}"
 	out=$("$@" 2>&1)
 	printf '%s\n' "$out"
 }
@@ -279,12 +279,12 @@ else
 fi
 tell "Now one byte of a copy of the store is changed."
 mkdir "$dir/copy"
-cp "$dir"/state/*.pub "$dir"/state/*.key.pub "$dir/copy/" 2>/dev/null
+cp "$dir/state/signing.pub" "$dir/copy/"
 sqlite3 "$dir/state/store.db" ".backup $dir/copy/store.db"
 at=$(grep -abo 'DELETE FROM customers' "$dir/copy/store.db" | head -n 1 | cut -d: -f1)
 printf 'd' | dd of="$dir/copy/store.db" bs=1 seek="$at" conv=notrunc status=none
-shown "sluicectl audit verify --store copy/store.db"
-if out=$(ctl audit verify --store "$dir/copy/store.db" 2>&1); then
+shown "sluicectl audit verify --state-dir copy"
+if out=$(ctl audit verify --state-dir "$dir/copy" 2>&1); then
 	printf '%s\n  ✗ the change was not noticed\n' "$out"
 	failed=1
 else

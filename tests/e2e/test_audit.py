@@ -64,7 +64,7 @@ def copy_store(w, to):
 
 
 def verify(w, store):
-    return run([f"{w.build}/sluicectl", "audit", "verify", "--store", store], check_rc=False, timeout=60)
+    return run([f"{w.build}/sluicectl", "audit", "verify", "--state-dir", os.path.dirname(store)], check_rc=False, timeout=60)
 
 
 def test_verify_whole(w):
@@ -137,7 +137,7 @@ def test_durable_rule_is_on_disk(w):
             os.kill(pid, signal.SIGKILL)
         s.process.wait(10)
         wait_until(lambda: not [x for x in pids if alive(x)], 10, "the end of sluiced")
-        done = run([f"{w.build}/sluicectl", "audit", "search", "--store", s.store(), "--json"], check_rc=False)
+        done = run([f"{w.build}/sluicectl", "audit", "search", "--state-dir", s.state_dir, "--limit", "0", "--json"], check_rc=False)
         check_in("SET balance = balance", done.stdout)
         check_in(asked["id"], done.stdout)
         check_in("consumed", done.stdout)

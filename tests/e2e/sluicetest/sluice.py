@@ -111,7 +111,7 @@ class Sluice:
 
     def audit(self, *filters):
         """Events, oldest first, as `sluicectl audit search --json` gives them."""
-        found = self.json("audit", "search", *filters, check_rc=False)
+        found = self.json("audit", "search", "--limit", "0", *filters, check_rc=False)
         return [found] if isinstance(found, dict) else found
 
     def events(self, kind=None, want=None, at_least=1, seconds=5, filters=()):
