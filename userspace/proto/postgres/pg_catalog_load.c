@@ -127,7 +127,7 @@ static int make_room(void *list, size_t n, size_t *cap, size_t size, size_t max)
 static int take_relation(struct pg_catalog *c, const struct span *f)
 {
 	struct pg_relation rel = {0};
-	uint32_t n_columns;
+	uint32_t n_columns = 0;
 	int r;
 
 	if (f[1].len != 1)
