@@ -11,6 +11,8 @@
 
 #define OPS_MAX 4096
 #define FIELD	"#"
+#define HEAD	2048
+#define MARKER	"REFUSEME" /* an operation with this in its text is always refused */
 
 struct session {
 	void *codec;
@@ -23,6 +25,10 @@ struct session {
 	bool columns_wait;
 	size_t n_columns;
 	bool starting;
+	/* What goes to the server, cut into messages. */
+	uint8_t message[5 + HEAD];
+	size_t message_len;
+	size_t message_left;
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,15 +39,56 @@ static void check(bool holds)
 		abort();
 }
 
+static bool has_marker(struct span text)
+{
+	return text.len > 0 && memmem(text.p, text.len, MARKER, strlen(MARKER));
+}
+
+/* A message to the server, whole or its first HEAD bytes. */
+static void check_message(const struct session *s)
+{
+	struct cursor c = cursor_of(span_of(s->message + 5, s->message_len - 5));
+	struct span name;
+	struct span text;
+
+	check(memchr("BCDEFHPQSXcdf", s->message[0], 13));
+	if (s->message[0] == 'Q')
+		check(!has_marker(cursor_rest(&c)));
+	if (s->message[0] == 'P' && cursor_cstr(&c, &name) == 0 && cursor_cstr(&c, &text) == 0)
+		check(!has_marker(text));
+}
+
+static void follow(struct session *s, struct span bytes)
+{
+	struct cursor c = cursor_of(bytes);
+	uint8_t byte;
+
+	while (cursor_u8(&c, &byte) == 0) {
+		if (s->message_len < sizeof(s->message))
+			s->message[s->message_len++] = byte;
+		if (s->message_len == 5) {
+			struct cursor head = cursor_of(span_of(s->message + 1, 4));
+			uint32_t length;
+
+			if (s->message_left == 0) {
+				check(cursor_be32(&head, &length) == 0 && length >= 4);
+				s->message_left = length - 3;
+			}
+		}
+		if (s->message_len < 5 || --s->message_left > 0)
+			continue;
+		check_message(s);
+		s->message_len = 0;
+	}
+}
+
 static int on_send(void *ctx, enum proto_peer to, struct span bytes)
 {
-	static const char marker[] = "REFUSEME";
 	struct session *s = ctx;
 
 	s->sent += bytes.len;
-	/* Operations with the marker in their text are always refused. */
-	if (to == PROTO_SERVER && bytes.len > 5 && (bytes.p[0] == 'Q' || bytes.p[0] == 'P'))
-		check(!memmem(bytes.p, MIN(bytes.len, (size_t)1024), marker, sizeof(marker) - 1));
+	if (to == PROTO_SERVER)
+		follow(s, bytes);
 	return 0;
 }
 
@@ -85,8 +132,7 @@ static int decide(struct session *s, uint32_t op, uint8_t choice, bool refuse)
 static int on_op(void *ctx, const struct op *op)
 {
 	struct session *s = ctx;
-	bool refuse = op->text.len > 0 &&
-		      memmem(op->text.p, MIN(op->text.len, (size_t)1024), "REFUSEME", 8);
+	bool refuse = has_marker(span_head(op->text, HEAD));
 	volatile uint8_t sum = 0;
 
 	for (size_t i = 0; i < op->text.len; i++)
