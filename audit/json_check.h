@@ -1,7 +1,8 @@
 /* json_check.h - are these bytes canonical JSON, as base/jsonw.h writes it?
  * Used by: audit/ and roles/ on bodies of events, before they are hashed and kept.
  * Promises: reads each byte once, allocates nothing, and accepts exactly one writing of a document:
- * keys ascending and unique, no spaces, integers and strings only, one escape for one character. */
+ * keys ascending and unique, no spaces, integers (of an int64_t) and strings only, one escape for
+ * one character. */
 #ifndef SLUICE_AUDIT_JSON_CHECK_H
 #define SLUICE_AUDIT_JSON_CHECK_H
 

@@ -225,6 +225,9 @@ int store_open(const char *path, char error[static STORE_ERROR_MAX], struct stor
 	int r;
 
 	*error = '\0';
+	/* Its own counting of memory takes a lock each time. Too late to say once it is in use:
+	 * then it goes on counting. */
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	r = allocate(path, &s);
 	if (r < 0)
 		return r;
