@@ -11,6 +11,8 @@ from sluicetest.util import check, check_eq, check_in, run
 def test_search_filters(w):
     w.agent.psql("SELECT 'search-me' FROM orders LIMIT 1")
     op = w.sluice.ops("'search-me'")[-1]
+    w.agent.psql("SELECT 1", host="unknown.internal")
+    w.sluice.events("session.refused")
     every = w.sluice.audit()
     refused = w.sluice.audit("--kind", "session.refused")
     check(refused and all(e["kind"] == "session.refused" for e in refused))
@@ -142,6 +144,9 @@ def test_durable_rule_is_on_disk(w):
         check_in(asked["id"], done.stdout)
         check_in("consumed", done.stdout)
         check_eq(verify(w, s.store()).returncode, 0)
+        s.start()
+        check_eq(s.ctl("audit", "verify").returncode, 0)
+        check_eq(s.approval(asked["id"])["state"], "consumed")
 
 
 def test_store_is_private(w):
@@ -151,8 +156,10 @@ def test_store_is_private(w):
     check(st.st_uid != 0, "the store belongs to root, not to the recorder")
 
 
-def test_bpf_verb(w):
-    done = w.sluice.ctl("bpf", check_rc=False)
-    check_eq(done.returncode, 0, done.stdout + done.stderr)
-    for name in ("connect4", "connect6"):
-        check_in(name, done.stdout)
+def test_status_counts_what_the_kernel_steered(w):
+    w.agent.psql("SELECT 1", host="unknown.internal")
+    status = w.sluice.status()
+    check(status["counters"]["steered"] > 0, status["counters"])
+    check_eq(len(status["policy"]["sha256"]), 64)
+    op = w.sluice.events("op")[-1]
+    check_eq(body(op)["verdict"]["policy"], status["policy"]["sha256"])

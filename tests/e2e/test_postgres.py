@@ -53,7 +53,8 @@ r.send(one("SELECT 1"), one("SELECT 1/0"), one("SELECT 2"), SYNC, one("SELECT 3"
 m = r.until(b"Z"); print(kinds(m), rows(m))
 m = r.until(b"Z"); print(kinds(m), rows(m))
 """)
-    check_in("12TDC12TEZ [[b'1']]", out)
+    # The division is folded when the statement is planned, at Bind: as the server does it.
+    check_in("12TDC1EZ [[b'1']]", out)
     check_in("12TDCZ [[b'3']]", out)
 
 
@@ -119,8 +120,8 @@ try:
     with c.cursor().copy("COPY t FROM STDIN") as copy:
         copy.write_row((1, "x"))
         raise KeyError("changed my mind")
-except KeyError:
-    pass
+except (KeyError, psycopg.Error) as e:
+    print(type(e).__name__)
 c.rollback()
 d = psycopg2.connect("host=db.internal dbname=customers")
 cur = d.cursor()

@@ -93,7 +93,7 @@ class World:
             if password:
                 credential["password_file"] = self.password_file if password is True else password
             return {"name": name, "protocol": "postgres",
-                    "match": {"address": addresses or [HOSTS[host]], "port": 5432},
+                    "match": {"host": host, "address": addresses or [HOSTS[host]], "port": 5432},
                     "upstream": up, "credential": credential}
         return [
             one("customers-db", "db.internal", addresses=["10.0.3.7", "fd00:3::7"]),
