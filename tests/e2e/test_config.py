@@ -9,7 +9,7 @@ from sluicetest.util import check, check_eq, check_in, run
 def start_with(w, config=None, policy=None):
     s = w.new_sluice(start=False)
     try:
-        if config:
+        if config is not None:
             s.write_config(config(open(s.config_path, encoding="utf-8").read()))
         if policy:
             s.write_policy(policy)

@@ -65,7 +65,7 @@ class Sluice:
 
     def write_config(self, text=None):
         with open(self.config_path, "w", encoding="utf-8") as f:
-            f.write(text or dump(self.config))
+            f.write(text if text is not None else dump(self.config))
 
     def write_policy(self, policy):
         if not isinstance(policy, str):
