@@ -105,6 +105,9 @@ static void put_what(struct buf *out, json_t *root)
 	if (json_is_object(op)) {
 		buf_put_str(out, "  ");
 		put_list(out, search_get(op, "verbs", NULL), ",");
+		/* Parsed by the server, not run yet: the run is an event of its own. */
+		if (streq_null(json_string_value(search_get(op, "kind", NULL)), "prepare"))
+			buf_put_str(out, " (parse)");
 		buf_put_str(out, " ");
 		put_list(out, search_get(op, "tables", NULL), " ");
 	} else if (result) {

@@ -20,7 +20,7 @@ static const struct {
 	{"approvals", cmd_approvals, "approvals list|show|approve|deny …",
 	 "operations that wait for a person"},
 	{"audit", cmd_audit, "audit search|show|verify|…", "evidence: look into it, verify it"},
-	{"policy", cmd_policy, "policy check|explain …", "check policies, explain decisions"},
+	{"policy", cmd_policy, "policy check …", "check policies: every fault with its place"},
 	{"token", cmd_token, "token verify …", "verify a workload's token"},
 	{"detach", cmd_detach, "detach", "take a stopped sluiced out of the kernel"},
 };

@@ -19,24 +19,24 @@ static const struct {
 	const char *code;
 	const char *public;
 } reasons[TOKEN_REASONS] = {
-	[TOKEN_OK] = {"ok", "The token is accepted."},
-	[TOKEN_MISSING] = {"missing", "No token was found for this workload."},
-	[TOKEN_TOO_LARGE] = {"too-large", "The token is larger than is accepted."},
-	[TOKEN_MALFORMED] = {"malformed", "The token is not a well-formed signed token."},
+	[TOKEN_OK] = {"ok", "the token is accepted"},
+	[TOKEN_MISSING] = {"missing", "no token was found for this workload"},
+	[TOKEN_TOO_LARGE] = {"too-large", "the token is larger than is accepted"},
+	[TOKEN_MALFORMED] = {"malformed", "the token is not a well-formed signed token"},
 	[TOKEN_ALG_NOT_ALLOWED] = {"alg-not-allowed",
-				   "The token is signed in a way that is not accepted."},
+				   "the token is signed in a way that is not accepted"},
 	[TOKEN_CRIT_UNKNOWN] = {"crit-unknown",
-				"The token asks for an extension that is not known."},
+				"the token asks for an extension that is not known"},
 	/* Which of a key, a signature or an issuer is wrong is not for whoever is guessing. */
-	[TOKEN_KEY_UNKNOWN] = {"key-unknown", "The token's signature could not be verified."},
-	[TOKEN_SIGNATURE_BAD] = {"signature-bad", "The token's signature could not be verified."},
-	[TOKEN_ISSUER_UNKNOWN] = {"issuer-unknown", "The token's issuer is not accepted here."},
-	[TOKEN_AUDIENCE_WRONG] = {"audience-wrong", "The token was issued for another service."},
-	[TOKEN_EXPIRED] = {"expired", "The token has expired; get a new one."},
-	[TOKEN_NOT_YET_VALID] = {"not-yet-valid", "The token is not valid yet."},
-	[TOKEN_CLAIM_MISSING] = {"claim-missing", "The token lacks a claim that is required."},
-	[TOKEN_CLAIM_MALFORMED] = {"claim-malformed", "The token has a claim that is not valid."},
-	[TOKEN_NO_MEMORY] = {"no-memory", "The token could not be checked; try again."},
+	[TOKEN_KEY_UNKNOWN] = {"key-unknown", "the token's signature could not be verified"},
+	[TOKEN_SIGNATURE_BAD] = {"signature-bad", "the token's signature could not be verified"},
+	[TOKEN_ISSUER_UNKNOWN] = {"issuer-unknown", "the token's issuer is not accepted here"},
+	[TOKEN_AUDIENCE_WRONG] = {"audience-wrong", "the token was issued for another service"},
+	[TOKEN_EXPIRED] = {"expired", "the token has expired; get a new one"},
+	[TOKEN_NOT_YET_VALID] = {"not-yet-valid", "the token is not valid yet"},
+	[TOKEN_CLAIM_MISSING] = {"claim-missing", "the token lacks a claim that is required"},
+	[TOKEN_CLAIM_MALFORMED] = {"claim-malformed", "the token has a claim that is not valid"},
+	[TOKEN_NO_MEMORY] = {"no-memory", "the token could not be checked; try again"},
 };
 
 const char *token_reason_code(enum token_reason reason)
@@ -47,7 +47,7 @@ const char *token_reason_code(enum token_reason reason)
 const char *token_reason_public(enum token_reason reason)
 {
 	return (unsigned)reason < TOKEN_REASONS ? reasons[reason].public
-						: "The token is not accepted.";
+						: "the token is not accepted";
 }
 
 void token_verifier_free(struct token_verifier *v)

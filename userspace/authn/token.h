@@ -30,7 +30,7 @@ enum token_reason {
 
 /* "expired", "signature-bad", … */
 const char *token_reason_code(enum token_reason reason);
-/* A sentence for the agent, without detail an attacker could use. */
+/* A clause for the agent (after a colon), without detail an attacker could use. */
 const char *token_reason_public(enum token_reason reason);
 
 #define TOKEN_SKEW_S 60

@@ -40,7 +40,8 @@ struct op_param {
 struct op {
 	uint32_t id; /* within the session, from 1 */
 	enum op_kind kind;
-	const char *name; /* OP_PREPARE: what the protocol calls the statement; NULL or "": unnamed */
+	const char
+		*name; /* OP_PREPARE: what the protocol calls the statement; NULL or "": unnamed */
 	struct span text; /* as sent; may be cut at OP_TEXT_MAX */
 	size_t text_len;  /* whole length */
 	uint8_t text_sha256[32];

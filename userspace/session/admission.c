@@ -118,7 +118,6 @@ static bool settings_allowed(struct session *s)
 	s->startup.n_params = settings.n_params;
 	memcpy(s->startup.params, settings.params, settings.n_params * sizeof(settings.params[0]));
 	s->path_known = settings.path_known;
-	s->lexing_known = true;
 	return true;
 }
 
@@ -177,10 +176,6 @@ static void admit(struct session *s)
 	s->server_cancel_secret = s->admission.cancel_secret;
 	s->admission.cancel_pid = s->cancel_pid;
 	s->admission.cancel_secret = s->cancel_secret;
-	for (size_t i = 0; i < s->admission.n_params; i++)
-		if (!pg_setting_keeps_lexing(s->admission.params[i].name,
-					     s->admission.params[i].value))
-			s->lexing_known = false;
 	r = session_move(s, SESSION_READY);
 	if (r == 0)
 		r = s->ops->admit(s->codec, &s->admission);

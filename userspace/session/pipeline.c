@@ -8,12 +8,12 @@
 
 /* ---- one operation: policy ---- */
 
-/* What cannot be read as the server will read it is not judged by its text. */
+/* Where there is no room to look at it. */
 static const struct sql_class unread = {
 	.verbs = SQL_UNKNOWN,
 	.n_statements = 1,
 	.statements = (struct sql_statement[]){{.verbs = SQL_UNKNOWN, .kind = ""}},
-	.error = "the session's settings make the server read text in its own way",
+	.error = "out of memory",
 };
 
 static void refuse(struct verdict *v, const char *sqlstate, const char *fmt, ...) _printf_(3, 4);
@@ -44,8 +44,6 @@ static const struct sql_class *resolve_names(struct session *s, const struct op 
 	struct search_path path = {.known = s->path_known && s->catalog};
 	const struct sql_class *sql;
 
-	if (!s->lexing_known)
-		return &unread;
 	if (path.known)
 		path.n = pg_catalog_search_path(s->catalog, &path.schemas);
 	sql = sql_names_join(&s->names, op->sql, arena);
@@ -193,8 +191,6 @@ static void learn(struct session *s, const struct op *op)
 			continue;
 		if (!pg_setting_keeps_path(st->setting))
 			s->path_known = false;
-		if (!pg_setting_keeps_lexing(st->setting, st->setting_value))
-			s->lexing_known = false;
 	}
 }
 

@@ -134,7 +134,6 @@ struct session {
 	struct catalog_wait catalog_wait;
 	bool masks_in_force;
 	bool path_known;   /* the search path is as at login */
-	bool lexing_known; /* the server reads text as the classifier does */
 	struct sql_names names;
 	struct pending_op pending;
 	uint64_t open_request; /* record of SESSION_OPEN */

@@ -174,9 +174,10 @@ void sql_names_learn(struct sql_names *n, const struct op *op)
 	}
 }
 
+/* CLOSE has the verb of FETCH and reads nothing, whatever the cursor's name stands for. */
 static bool needs_join(const struct sql_statement *st)
 {
-	return (st->verbs & (SQL_EXECUTE | SQL_FETCH)) != 0;
+	return (st->verbs & (SQL_EXECUTE | SQL_FETCH)) && !streq(st->kind, "ClosePortalStmt");
 }
 
 const struct sql_class *sql_names_join(const struct sql_names *n, const struct sql_class *sql,

@@ -407,6 +407,7 @@ int tls_ca_mint(const char *state_dir, const struct resource_config *resource,
 	if (r < 0)
 		return r;
 	*ret_identity = id;
-	id = (struct tls_identity){0};
+	/* Ownership has left: the cleanup finds nothing. */
+	memset(&id, 0, sizeof(id));
 	return 0;
 }

@@ -290,7 +290,7 @@ static const char *const passed[] = {
 	"SELECT name FROM customers UNION SELECT note FROM orders",
 	"SELECT DISTINCT name FROM customers",
 	"SELECT ssn FROM customers FOR UPDATE",
-	"SELECT id, ssn FROM customers TABLESAMPLE system (1)",
+	"SELECT id, ssn FROM customers TABLESAMPLE bernoulli (1)",
 	"SELECT c.ctid, c.xmin FROM customers c",
 	"SELECT now(), version(), lower('X'), 1 + 1",
 	"SELECT g FROM generate_series(1, 3) AS g",
