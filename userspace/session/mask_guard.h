@@ -19,8 +19,9 @@ struct search_path {
 
 /* A copy of op's class in which every unqualified table that the path and the catalog resolve has
  * its schema; the rest stay NULL. Where the path puts another schema before pg_catalog, functions
- * without a schema may be anybody's: they are calls. In arena; NULL when that is full. catalog may
- * be NULL. */
+ * without a schema may be anybody's: they are calls. A qualified name that is not surely a column
+ * and is a function's is a call too (t.f is f(t)). In arena; NULL when that is full. Without a
+ * catalog (NULL) it is sql itself. */
 const struct sql_class *names_resolve(const struct sql_class *sql, const struct search_path *path,
 				      const struct pg_catalog *catalog, struct arena *arena);
 

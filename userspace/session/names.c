@@ -40,6 +40,75 @@ static bool copy_list(struct arena *arena, void *list, size_t n, size_t size)
 	return true;
 }
 
+static bool has_column(const struct pg_relation *rel, const char *name)
+{
+	for (size_t i = 0; i < rel->n_columns; i++)
+		if (rel->columns[i] && streq(rel->columns[i], name))
+			return true;
+	return false;
+}
+
+/* Is it surely a column of whatever this range may be? */
+static bool is_column_of(const struct sql_range *range, const char *name,
+			 const struct pg_catalog *catalog)
+{
+	const struct pg_relation *rel;
+
+	if (!range->table)
+		return false;
+	if (range->schema) {
+		rel = pg_catalog_by_name(catalog, range->schema, range->table);
+		return rel && has_column(rel, name);
+	}
+	if (!pg_catalog_named(catalog, range->table, 0))
+		return false;
+	for (size_t i = 0; (rel = pg_catalog_named(catalog, range->table, i)) != NULL; i++)
+		if (!has_column(rel, name))
+			return false;
+	return true;
+}
+
+/* t.f where t has no column f is f(t): a call that does not look like one. */
+static bool is_hidden_call(const struct sql_statement *s, const struct sql_column *c,
+			   const struct pg_catalog *catalog)
+{
+	bool found = false;
+
+	if (c->star || !c->qualifier || !pg_catalog_has_function(catalog, c->name))
+		return false;
+	for (size_t i = 0; i < s->n_ranges; i++) {
+		if (!streq(s->ranges[i].alias, c->qualifier))
+			continue;
+		found = true;
+		if (!is_column_of(&s->ranges[i], c->name, catalog))
+			return true;
+	}
+	return !found;
+}
+
+static bool add_hidden_calls(struct sql_statement *s, const struct pg_catalog *catalog,
+			     struct arena *arena)
+{
+	struct sql_function *all;
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n_columns; i++)
+		n += is_hidden_call(s, &s->columns[i], catalog);
+	if (n == 0)
+		return true;
+	all = arena_calloc(arena, s->n_functions + n, sizeof(*all));
+	if (!all)
+		return false;
+	if (s->n_functions > 0)
+		memcpy(all, s->functions, s->n_functions * sizeof(*all));
+	for (size_t i = 0; i < s->n_columns; i++)
+		if (is_hidden_call(s, &s->columns[i], catalog))
+			all[s->n_functions++] = (struct sql_function){.name = s->columns[i].name};
+	s->functions = all;
+	s->verbs |= SQL_CALL;
+	return true;
+}
+
 static bool resolve_statement(struct sql_statement *s, const struct search_path *path,
 			      const struct pg_catalog *catalog, struct arena *arena)
 {
@@ -47,19 +116,19 @@ static bool resolve_statement(struct sql_statement *s, const struct search_path 
 	    !copy_list(arena, &s->ranges, s->n_ranges, sizeof(*s->ranges)) ||
 	    !copy_list(arena, &s->functions, s->n_functions, sizeof(*s->functions)))
 		return false;
-	for (size_t i = 0; i < s->n_tables; i++)
+	for (size_t i = 0; i < s->n_tables && path->known; i++)
 		if (!s->tables[i].schema)
 			s->tables[i].schema = schema_of(s->tables[i].name, path, catalog);
-	for (size_t i = 0; i < s->n_ranges; i++)
+	for (size_t i = 0; i < s->n_ranges && path->known; i++)
 		if (s->ranges[i].table && !s->ranges[i].schema)
 			s->ranges[i].schema = schema_of(s->ranges[i].table, path, catalog);
-	for (size_t i = 0; i < s->n_functions && !built_ins_come_first(path); i++) {
+	for (size_t i = 0; i < s->n_functions && path->known && !built_ins_come_first(path); i++) {
 		if (s->functions[i].schema)
 			continue;
 		s->functions[i].harmless = false;
 		s->verbs |= SQL_CALL;
 	}
-	return true;
+	return add_hidden_calls(s, catalog, arena);
 }
 
 const struct sql_class *names_resolve(const struct sql_class *sql, const struct search_path *path,
@@ -67,7 +136,7 @@ const struct sql_class *names_resolve(const struct sql_class *sql, const struct 
 {
 	struct sql_class *c;
 
-	if (!path->known || !catalog)
+	if (!catalog)
 		return sql;
 	c = arena_alloc(arena, sizeof(*c));
 	if (!c)

@@ -1,5 +1,6 @@
 /* catalog_script.h - a server's answer to the catalog query, written by hand.
- * Used by: tests of the catalog and of the mask guard. */
+ * Used by: tests of the catalog and of the mask guard.
+ * Promises: messages are well-formed; what they say is the test's affair. */
 #ifndef SLUICE_TESTS_CATALOG_SCRIPT_H
 #define SLUICE_TESTS_CATALOG_SCRIPT_H
 
@@ -54,6 +55,7 @@ struct script {
 	const char *const *relations; /* each ends with NULL */
 	const char *const *columns;
 	const char *const *edges;
+	const char *const *functions;
 	const char *const *path;
 };
 
@@ -64,6 +66,7 @@ static inline void script_put(struct buf *b, const struct script *s)
 	script_rows(b, s->relations);
 	script_rows(b, s->columns);
 	script_rows(b, s->edges);
+	script_rows(b, s->functions);
 	script_rows(b, s->path);
 	script_message(b, 'C', "COMMIT", 7);
 	script_end(b);

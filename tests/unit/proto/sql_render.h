@@ -1,5 +1,6 @@
 /* sql_render.h - a class as one line of text, for tests to compare.
- * Used by: tests of the classifier and of the mask guard. */
+ * Used by: tests of the classifier.
+ * Promises: everything that a class says is in it. */
 #ifndef SLUICE_TESTS_SQL_RENDER_H
 #define SLUICE_TESTS_SQL_RENDER_H
 

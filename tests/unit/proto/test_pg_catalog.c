@@ -18,6 +18,7 @@ static const struct script good = {
 				      "105 1 chunk", "106 1 id", "999 1 gone", "1259 1 oid", NULL},
 	.edges = (const char *const[]){"102 100 r", "102 101 r", "102 100 r", "102 16500 f",
 				       "104 103 i", "105 100 t", "999 100 r", NULL},
+	.functions = (const char *const[]){"Zed", "alpha", "beta", NULL},
 	.path = (const char *const[]){"pg_catalog", "public", NULL},
 };
 
@@ -82,6 +83,9 @@ static void check_good(const struct pg_catalog *c)
 	assert_null(pg_catalog_by_oid(c, 99));
 	assert_null(pg_catalog_by_oid(c, 5000));
 
+	assert_true(pg_catalog_has_function(c, "Zed"));
+	assert_true(pg_catalog_has_function(c, "beta"));
+	assert_false(pg_catalog_has_function(c, "gamma"));
 	assert_int_equal(pg_catalog_search_path(c, &path), 2);
 	assert_string_equal(path[0], "pg_catalog");
 	assert_string_equal(path[1], "public");
@@ -146,6 +150,9 @@ static void test_answers_that_make_no_sense(_unused_ void **state)
 	BAD(columns, "100 1 ");
 	BAD(edges, "100 101 z");
 	BAD(edges, "100 101");
+	BAD(functions, "b", "a");
+	BAD(functions, "a", "a");
+	BAD(functions, "a b");
 	BAD(path, "");
 	BAD(path, longest);
 	s = good;
@@ -167,12 +174,12 @@ static void test_messages_that_make_no_sense(_unused_ void **state)
 	script_rows(&b, good.relations);
 	script_end(&b);
 	assert_null(load(buf_span(&b), 1 << 20, -EPROTO));
-	/* A row before any result; a fifth result; COPY. */
+	/* A row before any result; a sixth result; COPY. */
 	buf_reset(&b);
 	script_row(&b, "100 r public a 1");
 	assert_null(load(buf_span(&b), 1 << 20, -EPROTO));
 	buf_reset(&b);
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 6; i++)
 		script_result(&b);
 	assert_null(load(buf_span(&b), 1 << 20, -EPROTO));
 	buf_reset(&b);

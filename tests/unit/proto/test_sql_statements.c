@@ -44,7 +44,7 @@ static const struct {
 	{"SELECT t FROM t", "select | t:r | out:t in:t.*"},
 	{"SELECT c FROM t AS c", "select | t:r | out:c in:c.*"},
 	{"SELECT to_json(c) FROM t c", "select | t:r | to_json() | in:c in:c.*"},
-	{"SELECT (c).a FROM t c", "select | t:r | in:c in:c.*"},
+	{"SELECT (c).a FROM t c", "select,call | t:r | a()! | in:c in:c.*"},
 	{"SELECT (t).* FROM t", "select | t:r | in:t in:t.*"},
 	{"SELECT c.x FROM t AS c(x, y)", "select | t:r | in:c.* out:c.x"},
 	{"SELECT * FROM a JOIN b USING (id)", "select | a:r b:r | in:id out:*"},
@@ -246,6 +246,12 @@ static const struct {
 	{"SELECT set_config('client_encoding', 'SJIS', false), set_config('client_encoding', "
 	 "'UTF8', false)",
 	 "select,set | set_config() | set=client_encoding"},
+	{"SELECT ('/etc/passwd'::text).pg_read_file, x.pg_ls_dir, x.nextval, x.name, x.lo_get FROM "
+	 "unnest(ARRAY['a']) x",
+	 "select,call | unnest() pg_read_file()! pg_ls_dir()! nextval() lo_get()! | "
+	 "out:x.pg_ls_dir out:x.nextval out:x.name out:x.lo_get"},
+	{"SELECT (c).field, (c).lower, (c).a[1].b FROM t c",
+	 "select,call | t:r | field()! lower() a()! b()! | in:c in:c.*"},
 };
 
 static void test_statements(_unused_ void **state)

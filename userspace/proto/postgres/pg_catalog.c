@@ -41,6 +41,9 @@ static const char query[] =
 	" UNION ALL SELECT i.inhrelid, i.inhparent, 'i' FROM pg_catalog.pg_inherits i"
 	" UNION ALL SELECT t.reltoastrelid, t.oid, 't' FROM pg_catalog.pg_class t"
 	" WHERE t.reltoastrelid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid;"
+	"SELECT f.name FROM (SELECT DISTINCT p.proname::pg_catalog.text COLLATE pg_catalog.\"C\""
+	" AS name FROM pg_catalog.pg_proc p"
+	" WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid) f ORDER BY f.name;"
 	"SELECT s.name FROM ROWS FROM (pg_catalog.unnest(pg_catalog.current_schemas(true)))"
 	" WITH ORDINALITY AS s(name, place) ORDER BY s.place;"
 	"COMMIT";
@@ -81,6 +84,7 @@ void pg_catalog_unref(struct pg_catalog *c)
 	arena_done(&c->arena);
 	free(c->relations);
 	free(c->by_name);
+	free(c->functions);
 	free(c);
 }
 
@@ -143,6 +147,17 @@ const struct pg_relation *pg_catalog_named(const struct pg_catalog *c, const cha
 	    !streq(c->by_name[at + index]->name, name))
 		return NULL;
 	return c->by_name[at + index];
+}
+
+static int compare_function(const void *key, const void *entry)
+{
+	return strcmp(key, *(const char *const *)entry);
+}
+
+bool pg_catalog_has_function(const struct pg_catalog *c, const char *name)
+{
+	return c->n_functions > 0 && bsearch(name, c->functions, c->n_functions,
+					     sizeof(*c->functions), compare_function) != NULL;
 }
 
 size_t pg_catalog_search_path(const struct pg_catalog *c, const char *const **ret_schemas)

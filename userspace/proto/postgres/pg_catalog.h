@@ -14,6 +14,8 @@
 #define PG_CATALOG_MEMORY_MAX	 (192u * 1024u * 1024u)
 #define PG_SEARCH_PATH_MAX	 32
 
+#define PG_CATALOG_FUNCTIONS_MAX 500000
+
 /* Oids in ascending order, each once. */
 struct pg_oids {
 	size_t n;
@@ -55,6 +57,8 @@ const struct pg_relation *pg_catalog_by_name(const struct pg_catalog *c, const c
 /* Those of that name in any schema, in order of schema: index 0, 1 … until NULL. */
 const struct pg_relation *pg_catalog_named(const struct pg_catalog *c, const char *name,
 					   size_t index);
+/* Is there a function of that name, in any schema, that is not built in? */
+bool pg_catalog_has_function(const struct pg_catalog *c, const char *name);
 /* The search path as at login, pg_catalog first where it is implicit. */
 size_t pg_catalog_search_path(const struct pg_catalog *c, const char *const **ret_schemas);
 

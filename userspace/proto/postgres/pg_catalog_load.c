@@ -27,6 +27,7 @@ struct catalog_load {
 	int error;     /* sticky */
 	int result;    /* enum pg_catalog_result; -1: none yet */
 	size_t cap_relations;
+	size_t cap_functions;
 	struct edge *edges;
 	size_t n_edges;
 	size_t cap_edges;
@@ -202,6 +203,22 @@ static int take_edge(struct pg_catalog *c, const struct span *f)
 	return r;
 }
 
+static int take_function(struct pg_catalog *c, const struct span *f)
+{
+	const char *name;
+	int r = take_name(c, f[0], &name);
+
+	if (r == 0)
+		r = make_room(&c->functions, c->n_functions, &c->load->cap_functions, sizeof(name),
+			      PG_CATALOG_FUNCTIONS_MAX);
+	if (r < 0)
+		return r;
+	if (c->n_functions > 0 && strcmp(c->functions[c->n_functions - 1], name) >= 0)
+		return -EPROTO;
+	c->functions[c->n_functions++] = name;
+	return 0;
+}
+
 static int take_schema(struct pg_catalog *c, const struct span *f)
 {
 	if (c->n_path == PG_SEARCH_PATH_MAX)
@@ -213,9 +230,8 @@ static const struct {
 	int16_t n_fields;
 	int (*take)(struct pg_catalog *c, const struct span *fields);
 } results[RESULTS] = {
-	[RESULT_RELATIONS] = {5, take_relation},
-	[RESULT_COLUMNS] = {3, take_column},
-	[RESULT_EDGES] = {3, take_edge},
+	[RESULT_RELATIONS] = {5, take_relation}, [RESULT_COLUMNS] = {3, take_column},
+	[RESULT_EDGES] = {3, take_edge},	 [RESULT_FUNCTIONS] = {1, take_function},
 	[RESULT_PATH] = {1, take_schema},
 };
 

@@ -11,6 +11,7 @@ enum pg_catalog_result {
 	RESULT_RELATIONS, /* oid, kind, schema, name, number of columns; by oid */
 	RESULT_COLUMNS,	  /* oid, number, name */
 	RESULT_EDGES,	  /* oid, source, 'r' rule, 'f' calls, 'i' child of, 't' TOAST of */
+	RESULT_FUNCTIONS, /* name; in byte order, each once */
 	RESULT_PATH,	  /* schema; in order */
 	RESULTS,
 };
@@ -23,6 +24,8 @@ struct pg_catalog {
 	struct pg_relation *relations; /* by oid */
 	size_t n_relations;
 	const struct pg_relation **by_name; /* by name, then schema; NULL until complete */
+	const char **functions;		    /* in byte order */
+	size_t n_functions;
 	const char *path[PG_SEARCH_PATH_MAX];
 	size_t n_path;
 	struct catalog_load *load; /* NULL when complete */

@@ -35,6 +35,7 @@ void walk_range_sample(struct walk *w, const struct tnode *n, bool top);
 void walk_join(struct walk *w, const struct tnode *n, bool top);
 void walk_column_node(struct walk *w, const struct tnode *n, bool top);
 void walk_call(struct walk *w, const struct tnode *n, bool top);
+void walk_indirection(struct walk *w, const struct tnode *n, bool top);
 void walk_operator(struct walk *w, const struct tnode *n, bool top);
 void walk_locking(struct walk *w, const struct tnode *n, bool top);
 void walk_index_elem(struct walk *w, const struct tnode *n, bool top);

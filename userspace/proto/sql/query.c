@@ -292,6 +292,13 @@ void walk_call(struct walk *w, const struct tnode *n, _unused_ bool top)
 	walk_children(w, n);
 }
 
+void walk_indirection(struct walk *w, const struct tnode *n, _unused_ bool top)
+{
+	tree_each(step, n, "indirection") if (tree_string_node(step))
+		walk_field(w, tree_string_node(step));
+	walk_children(w, n);
+}
+
 void walk_operator(struct walk *w, const struct tnode *n, _unused_ bool top)
 {
 	static const char *const keys[] = {"name", "operName", "useOp"};

@@ -285,6 +285,8 @@ void walk_column_names(struct walk *w, const struct tnode *strings)
 	}
 }
 
+static void walk_hidden_call(struct walk *w, const char *name);
+
 void walk_column_ref(struct walk *w, const struct tnode *ref, enum sql_column_use use)
 {
 	const char *parts[4] = {0};
@@ -316,6 +318,8 @@ void walk_column_ref(struct walk *w, const struct tnode *ref, enum sql_column_us
 	if (n > 1)
 		column.schema = parts[n - 2];
 	add_column(w, &column);
+	if (column.name && column.qualifier)
+		walk_hidden_call(w, column.name);
 }
 
 void walk_setting(struct walk *w, const char *name, const char *value)
@@ -353,23 +357,16 @@ static void walk_set_config(struct walk *w, const struct tnode *args)
 	walk_setting(w, walk_const_str(first), first ? walk_const_str(first->next) : NULL);
 }
 
-void walk_function(struct walk *w, const struct tnode *names, const struct tnode *args, bool call)
+static void add_function(struct walk *w, const char *schema, const char *name,
+			 enum function_kind kind, const struct tnode *args)
 {
-	const char *parts[3] = {0};
-	struct sql_function f = {0};
-	enum function_kind kind;
-	int n = strings_of(names, parts, (int)ARRAY_SIZE(parts));
+	const struct sql_function f = {
+		.schema = schema,
+		.name = name,
+		.harmless = kind != FN_UNKNOWN,
+		.acts = kind == FN_ACTS,
+	};
 
-	if (n < 1) {
-		walk_fail(w, -EBADMSG);
-		return;
-	}
-	f.name = parts[n - 1];
-	f.schema = n >= 2 ? parts[n - 2] : NULL;
-	/* Another database's function is refused by the server; it is certainly not built in. */
-	kind = n <= 2 && !call ? function_kind(f.schema, f.name) : FN_UNKNOWN;
-	f.harmless = kind != FN_UNKNOWN;
-	f.acts = kind == FN_ACTS;
 	if (kind == FN_UNKNOWN || kind == FN_ACTS)
 		walk_verb(w, SQL_CALL);
 	else if (kind == FN_SET)
@@ -379,6 +376,56 @@ void walk_function(struct walk *w, const struct tnode *names, const struct tnode
 	else if (kind == FN_NOTIFY)
 		walk_verb(w, SQL_NOTIFY);
 	(void)add_item(w, &w->functions, &function_ops, &f);
+}
+
+void walk_function(struct walk *w, const struct tnode *names, const struct tnode *args, bool call)
+{
+	const char *parts[3] = {0};
+	const char *schema;
+	int n = strings_of(names, parts, (int)ARRAY_SIZE(parts));
+
+	if (n < 1) {
+		walk_fail(w, -EBADMSG);
+		return;
+	}
+	schema = n >= 2 ? parts[n - 2] : NULL;
+	/* Another database's function is refused by the server; it is certainly not built in. */
+	add_function(w, schema, parts[n - 1],
+		     n <= 2 && !call ? function_kind(schema, parts[n - 1]) : FN_UNKNOWN, args);
+}
+
+void walk_field(struct walk *w, const char *name)
+{
+	add_function(w, NULL, name, function_kind(NULL, name), NULL);
+}
+
+/* t.f is f(t) where t has no column f, whatever t is: SELECT x.pg_read_file FROM unnest(…) x. The
+ * built-in functions that take one argument and are not harmless; others need a catalog to tell. */
+static void walk_hidden_call(struct walk *w, const char *name)
+{
+	static const char *const others[] = {
+		"amvalidate",
+		"brin_summarize_new_values",
+		"gin_clean_pending_list",
+		"lo_close",
+		"lo_creat",
+		"lo_create",
+		"lo_get",
+		"lo_import",
+		"lo_tell",
+		"lo_tell64",
+		"lo_unlink",
+		"ts_stat",
+	};
+	enum function_kind kind = function_kind(NULL, name);
+	bool known = kind != FN_UNKNOWN && kind != FN_PURE;
+
+	if (kind == FN_UNKNOWN)
+		known = strncmp(name, "pg_", 3) == 0 || strncmp(name, "binary_upgrade_", 15) == 0;
+	for (size_t i = 0; i < ARRAY_SIZE(others) && !known; i++)
+		known = streq(name, others[i]);
+	if (known)
+		walk_field(w, name);
 }
 
 void walk_children_but(struct walk *w, const struct tnode *n, const char *const *skip)

@@ -61,6 +61,8 @@ void walk_column(struct walk *w, const char *qualifier, const char *name, enum s
 void walk_column_ref(struct walk *w, const struct tnode *ref, enum sql_column_use use);
 /* A function by its name list. Not known: SQL_CALL. call: SQL_CALL in any case. */
 void walk_function(struct walk *w, const struct tnode *names, const struct tnode *args, bool call);
+/* (x).name: a field of a composite value, or the function of that name over x. */
+void walk_field(struct walk *w, const char *name);
 /* Make the setting known that SET or set_config changes; NULL: name or value cannot be told. */
 void walk_setting(struct walk *w, const char *name, const char *value);
 /* A constant string, or NULL. */
