@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "base/jsonw.h"
@@ -15,6 +16,7 @@
 #define SQL_CACHE_ENTRIES 4096u
 #define SQL_CACHE_BYTES	  (16u * 1024u * 1024u)
 #define ACCEPTS_MAX	  64 /* at one wake-up; then sessions have their turn */
+#define ACCEPT_PAUSE_MS	  200u
 #define EVENT_MAX	  (CHAN_MSG_MAX - 1024u)
 
 struct listener {
@@ -31,17 +33,26 @@ struct worker {
 	struct engine engine;
 	struct listener *listeners;
 	struct timer stop_timer;
+	struct timer accept_timer; /* set: no descriptor was left, listeners are not watched */
 };
 
 /* ---- accept ---- */
+
+static void pause_accepting(struct worker *w);
 
 static void accept_some(struct worker *w, int listener_fd)
 {
 	for (int i = 0; i < ACCEPTS_MAX; i++) {
 		int fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (fd < 0)
+		if (fd < 0) {
+			/* The connection stays in the backlog, and the listener stays ready: asking
+			 * again at once would spin. */
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			    errno == ENOMEM)
+				pause_accepting(w);
 			return;
+		}
 		session_accept(&w->engine, fd);
 	}
 }
@@ -60,6 +71,40 @@ static void on_ready6(struct watch *watch, uint32_t events)
 
 	(void)events;
 	accept_some(l->worker, l->fd6);
+}
+
+static int listener_watch(struct worker *w, struct listener *l)
+{
+	int r = 0;
+
+	/* EPOLLEXCLUSIVE: one connection wakes one worker. */
+	if (l->fd4 >= 0 && !l->watch4.active)
+		r = watch_add(w->engine.loop, &l->watch4, l->fd4, EPOLLIN | EPOLLEXCLUSIVE,
+			      on_ready4);
+	if (r == 0 && l->fd6 >= 0 && !l->watch6.active)
+		r = watch_add(w->engine.loop, &l->watch6, l->fd6, EPOLLIN | EPOLLEXCLUSIVE,
+			      on_ready6);
+	return r;
+}
+
+static void on_accept_again(struct timer *t)
+{
+	struct worker *w = OWNER_OF(t, struct worker, accept_timer);
+
+	for (struct listener *l = w->listeners; l; l = l->next)
+		if (listener_watch(w, l) < 0)
+			pause_accepting(w);
+}
+
+static void pause_accepting(struct worker *w)
+{
+	log_warning("no descriptor is left for another connection: they wait");
+	for (struct listener *l = w->listeners; l; l = l->next) {
+		watch_del(w->engine.loop, &l->watch4);
+		watch_del(w->engine.loop, &l->watch6);
+	}
+	if (timer_set(w->engine.loop, &w->accept_timer, ACCEPT_PAUSE_MS, on_accept_again) < 0)
+		loop_stop(w->engine.loop, 1);
 }
 
 static void listener_free(struct worker *w, struct listener *l)
@@ -89,7 +134,7 @@ static int listener_add(struct worker *w, const struct msg_listener *m, struct c
 	size_t want = (size_t)m->has4 + (size_t)m->has6;
 	struct listener *l;
 	size_t i = 0;
-	int r = 0;
+	int r;
 
 	if (msg->n_fds != want)
 		return -EBADMSG;
@@ -101,13 +146,7 @@ static int listener_add(struct worker *w, const struct msg_listener *m, struct c
 	l->netns_cookie = m->netns_cookie;
 	l->fd4 = m->has4 ? TAKE_FD(msg->fds[i++]) : -1;
 	l->fd6 = m->has6 ? TAKE_FD(msg->fds[i++]) : -1;
-	/* EPOLLEXCLUSIVE: one connection wakes one worker. */
-	if (l->fd4 >= 0)
-		r = watch_add(w->engine.loop, &l->watch4, l->fd4, EPOLLIN | EPOLLEXCLUSIVE,
-			      on_ready4);
-	if (r == 0 && l->fd6 >= 0)
-		r = watch_add(w->engine.loop, &l->watch6, l->fd6, EPOLLIN | EPOLLEXCLUSIVE,
-			      on_ready6);
+	r = listener_watch(w, l);
 	if (r < 0) {
 		listener_free(w, l);
 		return r;
@@ -347,6 +386,17 @@ static int open_engine(struct worker *w, const struct worker_setup *setup)
 	return r;
 }
 
+/* Two descriptors a session: as many as the hard limit gives. Failing that, what there is. */
+static void raise_nofile(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int worker_run(const struct worker_setup *setup)
 {
 	struct worker *w = calloc(1, sizeof(*w));
@@ -356,6 +406,7 @@ int worker_run(const struct worker_setup *setup)
 	(void)snprintf(role, sizeof(role), "worker %u", setup->index);
 	log_role(role);
 	(void)signal(SIGPIPE, SIG_IGN);
+	raise_nofile();
 	r = w ? open_engine(w, setup) : -ENOMEM;
 	/* Everything that needs a file or a privilege is open: hostile bytes come after this. */
 	if (r == 0)
