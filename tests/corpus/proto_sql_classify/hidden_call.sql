@@ -1,0 +1,1 @@
+SELECT ('/etc/passwd'::text).pg_read_file, x.f FROM unnest(ARRAY['a']) x

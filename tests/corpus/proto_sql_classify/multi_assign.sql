@@ -1,0 +1,1 @@
+UPDATE t SET (a,b,c)=(SELECT 1,2,3) WHERE (a,b)=(1,2)
