@@ -31,6 +31,7 @@ int peer_attach(struct loop *loop, struct peer *p, int fd, const struct tls_stre
 	if (r < 0)
 		return r;
 	p->fd = fd;
+	p->readable = true; /* TLS may hold what came with the end of its handshake */
 	if (tls)
 		p->tls = *tls;
 	else
@@ -82,7 +83,16 @@ ssize_t peer_read(struct peer *p, uint8_t *scratch, size_t size)
 	n = tls_stream_read(&p->tls, scratch, size);
 	if (n == 0)
 		p->eof = true;
+	/* A socket that gave less than was asked for is empty, and the loop, level-triggered, tells
+	 * when it is not: no read only to learn that. TLS may have a record at hand. */
+	p->readable = p->tls.ssl ? n > 0 : n == (ssize_t)size;
 	return n;
+}
+
+void peer_ready(struct peer *p, uint32_t events)
+{
+	if (p->tls.ssl || (events & ~(uint32_t)EPOLLOUT))
+		p->readable = true;
 }
 
 void peer_watch(struct loop *loop, struct peer *p, bool want_read, bool want_hup)

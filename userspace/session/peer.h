@@ -22,6 +22,8 @@ struct peer {
 	uint64_t sent;	  /* bytes of the stream that have left `out` */
 	uint64_t barrier; /* stream position up to which may be sent; UINT64_MAX: all */
 	bool eof;
+	bool readable; /* there may be bytes: set by the loop, cleared by a read that took them all
+			*/
 };
 
 void peer_init(struct peer *p);
@@ -44,6 +46,8 @@ static inline bool peer_out_high(const struct peer *p)
 int peer_flush(struct peer *p);
 /* Read once into scratch. Bytes, 0 at end of stream, -EAGAIN, other -errno. */
 ssize_t peer_read(struct peer *p, uint8_t *scratch, size_t size);
+/* The loop has reported events on it. */
+void peer_ready(struct peer *p, uint32_t events);
 /* Watch for what can be made use of: bytes, or (want_hup) only that the peer has gone. */
 void peer_watch(struct loop *loop, struct peer *p, bool want_read, bool want_hup);
 

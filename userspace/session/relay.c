@@ -83,6 +83,8 @@ static bool may_feed(const struct session *s, enum proto_peer from)
 		return false;
 	if (from == PROTO_AGENT ? s->agent_hold : s->server_hold)
 		return false;
+	if (from == PROTO_AGENT && s->identity_asked && !s->resolved)
+		return false;
 	if (from == PROTO_SERVER && s->state != SESSION_READY)
 		return false;
 	return !peer_out_high(&s->agent) && !peer_out_high(&s->server);
@@ -118,6 +120,25 @@ static int feed_span(struct session *s, enum proto_peer from, struct span in, si
 	return *ret_used > 0;
 }
 
+/* Whose connection this is, is asked at its first byte, not when it is opened: what was executed in
+ * between may be another program. No byte is looked at before that is known. */
+static bool identified(struct session *s)
+{
+	uint8_t byte;
+	ssize_t n;
+
+	if (s->identity_asked)
+		return s->resolved;
+	n = recv(s->agent.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0)
+		s->agent.eof = true;
+	else if (session_ask_identity(s) < 0)
+		session_begin_drain(s, "its process could not be asked for");
+	return false;
+}
+
 static bool feed(struct session *s, enum proto_peer from)
 {
 	struct engine *e = s->engine;
@@ -128,13 +149,15 @@ static bool feed(struct session *s, enum proto_peer from)
 
 	if (s->goodbye || !may_feed(s, from))
 		return false;
+	if (from == PROTO_AGENT && !identified(s))
+		return false;
 	if (s->codec && buf_len(&p->in) > 0) {
 		moved = feed_span(s, from, buf_span(&p->in), &used) > 0;
 		buf_consume(&p->in, used);
 		if (used > 0 || !may_feed(s, from))
 			return moved && may_feed(s, from);
 	}
-	if (buf_room(&p->in) < SCRATCH_SIZE)
+	if (!p->readable || buf_room(&p->in) < SCRATCH_SIZE)
 		return false;
 	n = peer_read(p, e->scratch, sizeof(e->scratch));
 	if (n <= 0) {
@@ -229,6 +252,7 @@ static void tls_progress(struct session *s)
 		return;
 	}
 	s->agent_hold = false;
+	s->agent.readable = true;
 	session_pump_later(s);
 }
 
@@ -299,6 +323,7 @@ void session_agent_ready(struct watch *w, uint32_t events)
 		tls_progress(s);
 		return;
 	}
+	peer_ready(&s->agent, events);
 	/* Gone while it is held: nothing is read then, so this is how it is seen. */
 	if (s->agent_hold && (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
 		s->agent.eof = true;
@@ -307,6 +332,8 @@ void session_agent_ready(struct watch *w, uint32_t events)
 
 void session_server_ready(struct watch *w, uint32_t events)
 {
-	(void)events;
-	pump(OWNER_OF(w, struct session, server.watch));
+	struct session *s = OWNER_OF(w, struct session, server.watch);
+
+	peer_ready(&s->server, events);
+	pump(s);
 }
