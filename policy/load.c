@@ -72,12 +72,22 @@ void load_patterns(struct rule_loader *l, const struct yaml_node *node, struct p
 			ret->list[ret->n++] = policy_keep(l, found[i]);
 }
 
+static bool approvers_known(const struct config *c)
+{
+	for (size_t a = 0; a < c->n_approvers; a++)
+		if (c->approvers[a].n_groups == 0)
+			return false;
+	return c->n_approvers > 0;
+}
+
 /* Approvals name groups that somebody must be in, else they could only ever expire. */
 static void check_groups(struct rule_loader *l, const struct yaml_node *node,
 			 const struct patterns *groups)
 {
 	const struct config *c = l->config;
 
+	if (c && c->partial && !approvers_known(c))
+		return;
 	for (size_t g = 0; c && g < groups->n; g++) {
 		bool found = false;
 
@@ -213,7 +223,8 @@ int policy_load(struct span text, const char *name, const struct config *config,
 	yaml_done(&l.doc);
 	if (l.no_memory)
 		return -ENOMEM;
-	if (l.doc.faults > 0)
+	/* What a partial configuration could not say was not checked. */
+	if (l.doc.faults > 0 || (config && config->partial))
 		return -EINVAL;
 	if (policy->n_rules > 1)
 		qsort(policy->rules, policy->n_rules, sizeof(*policy->rules), compare_rules);

@@ -31,14 +31,21 @@ static void check_names(struct rule_loader *l, const struct yaml_node *node, con
 	}
 }
 
-/* The names in an array of structs that begin with their name. */
+/* The names in an array of structs that begin with their name. NULL: not all of them are known, as
+ * the configuration itself has faults: then nothing is said of a name that is not there. */
 static const char *const *names_of(struct rule_loader *l, const void *array, size_t n,
 				   size_t stride)
 {
-	const char **names = policy_space(l, n > 0 ? n : 1, sizeof(*names));
+	const char **names;
 
-	for (size_t i = 0; names && i < n; i++)
+	if (n == 0 && l->config->partial)
+		return NULL;
+	names = policy_space(l, n > 0 ? n : 1, sizeof(*names));
+	for (size_t i = 0; names && i < n; i++) {
 		memcpy(&names[i], (const char *)array + i * stride, sizeof(names[i]));
+		if (!names[i])
+			return NULL;
+	}
 	return names;
 }
 

@@ -13,6 +13,7 @@ struct policy;
 
 /* Load from YAML text. Every fault is added to diags (file:line:column: text); -EINVAL when there
  * is any. config gives the names of workloads and resources that rules may use; NULL: not checked.
+ * One that is partial has -EINVAL at best, whatever the policy.
  */
 _must_check_ int policy_load(struct span text, const char *name, const struct config *config,
 			     struct diags *diags, struct policy **ret_policy);

@@ -25,7 +25,7 @@ struct check {
 	const char *config_path; /* NULL: none */
 	unsigned flags;
 	bool json;
-	struct config *config; /* NULL: none, or at fault */
+	struct config *config; /* NULL: none, or nothing of it can be read; may be partial */
 	struct diags diags;
 	bool unreadable;
 	struct buf lines; /* what is said of policies without a fault */
@@ -113,16 +113,16 @@ static void check_config(struct check *c, bool policy_too)
 		c->unreadable = true;
 		return;
 	}
-	r = config_load(c->config_path, c->flags, &c->diags, &c->config);
+	r = config_load(c->config_path, c->flags | CONFIG_PARTIAL, &c->diags, &c->config);
 	if (r < 0 && r != -EINVAL) {
 		fprintf(stderr, "sluicectl: policy: %s: %s\n", c->config_path, strerror(-r));
 		c->unreadable = true;
 	}
-	if (r < 0 || !policy_too)
+	if (!c->config || !c->config->policy_file || !policy_too)
 		return;
 	if (c->config->policy_text.p)
 		check_text(c, c->config->policy_file, c->config->policy_text);
-	else /* offline: the configuration's loader has not read it */
+	else if (c->flags & CONFIG_OFFLINE) /* the configuration's loader has not read it */
 		check_file(c, c->config->policy_file);
 }
 

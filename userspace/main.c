@@ -109,10 +109,13 @@ static int load(const struct options *o, struct config **ret_config, struct poli
 	if (o->action == DETACH)
 		flags = CONFIG_OFFLINE;
 	else if (o->action == CHECK && geteuid() != 0)
-		flags = CONFIG_NO_SECRETS;
+		flags = CONFIG_PARTIAL | CONFIG_NO_SECRETS;
+	else
+		flags = CONFIG_PARTIAL;
 	diags = DIAGS_INIT;
 	r = config_load(o->config, flags, &diags, &config);
-	if (r == 0 && o->action != DETACH)
+	/* The policy's faults are said beside the configuration's. */
+	if (config && (r == 0 || config->policy_text.p) && o->action != DETACH)
 		r = policy_load(config->policy_text, config->policy_file, config, &diags, &policy);
 	diags_print(&diags, stderr);
 	diags_done(&diags);

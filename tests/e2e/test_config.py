@@ -35,7 +35,7 @@ def test_all_faults_of_the_node_at_once(w):
                 .replace("tls: disable", "tls: maybe", 1) + "surprise: 1\nnode: twice\n")
     out, names = start_with(w, config=spoil)
     check(len(places(out, names[0])) >= 6, out)
-    for word in ("gopher", "99999", "audiance", "maybe", "surprise", "node"):
+    for word in ("gopher", "from 1 to 65535", "audiance", "maybe", "surprise", "node"):
         check_in(word, out)
 
 

@@ -16,10 +16,9 @@ static void fault_at(struct yaml_doc *doc, unsigned line, unsigned column, const
 	doc->faults++;
 }
 
-static int mark_fault(struct yaml_doc *doc, const yaml_mark_t *mark, const char *text)
+static void mark_fault(struct yaml_doc *doc, const yaml_mark_t *mark, const char *text)
 {
 	fault_at(doc, (unsigned)mark->line + 1, (unsigned)mark->column + 1, text);
-	return -EINVAL;
 }
 
 void yaml_fault(struct yaml_doc *doc, const struct yaml_node *at, const char *fmt, ...)
@@ -27,6 +26,8 @@ void yaml_fault(struct yaml_doc *doc, const struct yaml_node *at, const char *fm
 	char text[512];
 	va_list ap;
 
+	if (at && at->kind == YAML_UNKNOWN)
+		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
@@ -64,7 +65,8 @@ static int syntax_fault(struct yaml_doc *doc, const yaml_parser_t *parser, struc
 			       parser->context ? parser->context : "", parser->context ? ", " : "",
 			       parser->problem);
 	}
-	return mark_fault(doc, &mark, text);
+	mark_fault(doc, &mark, text);
+	return -EINVAL;
 }
 
 /* Where the next node goes. */
@@ -72,55 +74,66 @@ struct place {
 	struct yaml_node *parent; /* NULL: the root */
 	struct yaml_node *last;	  /* child added last */
 	struct yaml_node *key;	  /* mapping: the key that waits for its value */
+	bool drop;		  /* that key is at fault: its value is read, and left out */
+	bool full;		  /* a fault was said of too many keys */
 };
 
 struct builder {
 	struct yaml_doc *doc;
 	unsigned depth;
+	unsigned skipped; /* levels open below the deepest that is kept */
 	struct place stack[YAML_DEPTH_MAX + 1];
 };
 
-static int attach_key(struct builder *b, struct place *at, struct yaml_node *node)
+static void attach_key(struct builder *b, struct place *at, struct yaml_node *node)
 {
 	struct yaml_doc *doc = b->doc;
 
+	at->key = node;
+	at->drop = true;
 	if (node->kind != YAML_SCALAR) {
 		yaml_fault(doc, node, "a key must be plain text");
-		return -EINVAL;
+		return;
 	}
 	for (const struct yaml_node *x = at->parent->first; x; x = x->next) {
 		if (streq(x->key->text, node->text)) {
 			yaml_fault(doc, node, "key \"%s\" is here twice (first on line %u)",
 				   node->text, x->key->line);
-			break; /* go on: more faults may follow */
+			return;
 		}
 	}
-	at->key = node;
-	return 0;
+	at->drop = false;
+	if (at->parent->n < YAML_MEMBERS_MAX)
+		return;
+	at->drop = true;
+	if (!at->full)
+		yaml_fault(doc, node, "a mapping of more than %u keys", YAML_MEMBERS_MAX);
+	at->full = true;
 }
 
-static int attach(struct builder *b, struct yaml_node *node)
+static void attach(struct builder *b, struct yaml_node *node)
 {
 	struct place *at = &b->stack[b->depth];
+	bool drop = at->drop;
 
 	if (!at->parent) {
 		b->doc->root = node;
-		return 0;
+		return;
 	}
-	if (at->parent->kind == YAML_MAPPING && !at->key)
-		return attach_key(b, at, node);
-	if (at->parent->kind == YAML_MAPPING && at->parent->n == YAML_MEMBERS_MAX) {
-		yaml_fault(b->doc, node, "a mapping of more than %u keys", YAML_MEMBERS_MAX);
-		return -EINVAL;
+	if (at->parent->kind == YAML_MAPPING && !at->key) {
+		attach_key(b, at, node);
+		return;
 	}
 	node->key = TAKE_PTR(at->key);
+	at->drop = false;
+	if (drop)
+		return;
 	if (at->last)
 		at->last->next = node;
 	else
 		at->parent->first = node;
 	at->last = node;
 	at->parent->n++;
-	return 0;
 }
 
 static int node_new(struct builder *b, const yaml_event_t *e, enum yaml_kind kind,
@@ -130,18 +143,35 @@ static int node_new(struct builder *b, const yaml_event_t *e, enum yaml_kind kin
 	struct yaml_node *node;
 
 	if (anchor)
-		return mark_fault(doc, &e->start_mark, "anchors (&name) are not allowed here");
+		mark_fault(doc, &e->start_mark, "anchors (&name) are not allowed here");
 	if (tag)
-		return mark_fault(doc, &e->start_mark, "tags (!name) are not allowed here");
-	if (++doc->nodes > YAML_NODES_MAX)
-		return mark_fault(doc, &e->start_mark, "too many values in one document");
+		mark_fault(doc, &e->start_mark, "tags (!name) are not allowed here");
+	if (doc->nodes == YAML_NODES_MAX) {
+		mark_fault(doc, &e->start_mark, "too many values in one document");
+		return -EINVAL;
+	}
 	node = arena_alloc(&doc->arena, sizeof(*node));
 	if (!node)
 		return -ENOMEM;
+	doc->nodes++;
 	node->kind = kind;
 	node->line = (unsigned)e->start_mark.line + 1;
 	node->column = (unsigned)e->start_mark.column + 1;
 	*ret = node;
+	return 0;
+}
+
+/* Something stands here that cannot be read; the rest can. */
+static int on_unknown(struct builder *b, const yaml_event_t *e, const char *fault)
+{
+	struct yaml_node *node;
+	int r;
+
+	mark_fault(b->doc, &e->start_mark, fault);
+	r = node_new(b, e, YAML_UNKNOWN, NULL, NULL, &node);
+	if (r < 0)
+		return r;
+	attach(b, node);
 	return 0;
 }
 
@@ -151,18 +181,19 @@ static int on_scalar(struct builder *b, const yaml_event_t *e)
 	struct yaml_node *node;
 	int r;
 
+	if (text.len > YAML_TEXT_MAX)
+		return on_unknown(b, e, "a text of more than 4096 bytes");
+	if (memchr(text.p, 0, text.len))
+		return on_unknown(b, e, "a text with a NUL in it");
 	r = node_new(b, e, YAML_SCALAR, e->data.scalar.anchor, e->data.scalar.tag, &node);
 	if (r < 0)
 		return r;
-	if (text.len > YAML_TEXT_MAX)
-		return mark_fault(b->doc, &e->start_mark, "a text of more than 4096 bytes");
-	if (memchr(text.p, 0, text.len))
-		return mark_fault(b->doc, &e->start_mark, "a text with a NUL in it");
 	node->plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	node->text = arena_strndup(&b->doc->arena, text);
 	if (!node->text)
 		return -ENOMEM;
-	return attach(b, node);
+	attach(b, node);
+	return 0;
 }
 
 static int on_open(struct builder *b, const yaml_event_t *e, enum yaml_kind kind)
@@ -171,34 +202,51 @@ static int on_open(struct builder *b, const yaml_event_t *e, enum yaml_kind kind
 	struct yaml_node *node;
 	int r;
 
+	if (b->depth == YAML_DEPTH_MAX) {
+		b->skipped = 1;
+		return on_unknown(b, e, "nested deeper than 16 levels");
+	}
 	r = node_new(b, e, kind, map ? e->data.mapping_start.anchor : e->data.sequence_start.anchor,
 		     map ? e->data.mapping_start.tag : e->data.sequence_start.tag, &node);
 	if (r < 0)
 		return r;
-	if (b->depth == YAML_DEPTH_MAX)
-		return mark_fault(b->doc, &e->start_mark, "nested deeper than 16 levels");
-	r = attach(b, node);
-	if (r < 0)
-		return r;
+	attach(b, node);
 	b->stack[++b->depth] = (struct place){.parent = node};
 	return 0;
 }
 
+/* Below the deepest level nothing is kept; only its end is waited for. */
+static int on_skipped(struct builder *b, const yaml_event_t *e)
+{
+	if (e->type == YAML_SEQUENCE_START_EVENT || e->type == YAML_MAPPING_START_EVENT)
+		b->skipped++;
+	else if (e->type == YAML_SEQUENCE_END_EVENT || e->type == YAML_MAPPING_END_EVENT)
+		b->skipped--;
+	return 0;
+}
+
+static void on_document(struct builder *b, const yaml_event_t *e, bool *ret_end)
+{
+	if (b->doc->root) {
+		mark_fault(b->doc, &e->start_mark, "a second document: one file holds one");
+		*ret_end = true;
+	} else if (e->data.document_start.version_directive ||
+		   e->data.document_start.tag_directives.start !=
+			   e->data.document_start.tag_directives.end) {
+		mark_fault(b->doc, &e->start_mark, "directives (%) are not allowed here");
+	}
+}
+
 static int on_event(struct builder *b, const yaml_event_t *e, bool *ret_end)
 {
+	if (b->skipped > 0)
+		return on_skipped(b, e);
 	switch (e->type) {
 	case YAML_DOCUMENT_START_EVENT:
-		if (b->doc->root)
-			return mark_fault(b->doc, &e->start_mark,
-					  "a second document: one file holds one");
-		if (e->data.document_start.version_directive ||
-		    e->data.document_start.tag_directives.start !=
-			    e->data.document_start.tag_directives.end)
-			return mark_fault(b->doc, &e->start_mark,
-					  "directives (%) are not allowed here");
+		on_document(b, e, ret_end);
 		return 0;
 	case YAML_ALIAS_EVENT:
-		return mark_fault(b->doc, &e->start_mark, "aliases (*name) are not allowed here");
+		return on_unknown(b, e, "aliases (*name) are not allowed here");
 	case YAML_SCALAR_EVENT:
 		return on_scalar(b, e);
 	case YAML_SEQUENCE_START_EVENT:
@@ -233,9 +281,10 @@ static int build(struct yaml_doc *doc, yaml_parser_t *parser, struct span input)
 		if (r < 0)
 			return r;
 	}
-	if (!doc->root)
-		yaml_fault(doc, NULL, "is empty");
-	return doc->faults > 0 ? -EINVAL : 0;
+	if (doc->root)
+		return 0;
+	yaml_fault(doc, NULL, "is empty");
+	return -EINVAL;
 }
 
 int yaml_load(struct span text, const char *file, struct diags *diags, struct yaml_doc *ret_doc)

@@ -1,7 +1,8 @@
 /* yaml.h - strict YAML in: a small tree over libyaml in which every node knows its place.
  * Used by: config/, policy/, tools. Where a fault in a document must be named, not guessed at.
  * Promises: aliases, anchors, tags, directives, duplicate keys, several documents and what is over
- * a limit are faults; every fault goes to the diags with file, line and column. */
+ * a limit are faults; every fault goes to the diags with file, line and column, and what can be
+ * read beside a fault is, so that all are said at once. */
 #ifndef SLUICE_BASE_YAML_H
 #define SLUICE_BASE_YAML_H
 
@@ -17,6 +18,7 @@ enum yaml_kind {
 	YAML_SCALAR = 1,
 	YAML_SEQUENCE,
 	YAML_MAPPING,
+	YAML_UNKNOWN, /* a fault was said of it; readers refuse it without another */
 };
 
 struct yaml_node {
@@ -41,12 +43,15 @@ struct yaml_doc {
 };
 
 /* Parse one document that fills the span. file is borrowed as long as the document is.
- * -EINVAL: faults were added; -ENOMEM. Untouched on failure. */
+ * 0: there is a tree; where it has faults of structure (doc.faults counts them with those that
+ * reading adds) it is for finding more of them, never for use. Of a key that is here twice, the
+ * first counts. -EINVAL: faults were added and there is no tree; -ENOMEM. Untouched on failure. */
 _must_check_ int yaml_load(struct span text, const char *file, struct diags *diags,
 			   struct yaml_doc *ret_doc);
 void yaml_done(struct yaml_doc *doc);
 
-/* Add a fault at a node (NULL: the document as a whole). */
+/* Add a fault at a node (NULL: the document as a whole); nothing at one of which a fault was said.
+ */
 void yaml_fault(struct yaml_doc *doc, const struct yaml_node *at, const char *fmt, ...)
 	_printf_(3, 4);
 

@@ -212,11 +212,12 @@ static void load_scopes(struct loader *l, const struct yaml_node *node)
 	for (const struct yaml_node *x = yaml_item(node); x; x = yaml_next(node, x)) {
 		const char *text;
 
+		l->scopes_unknown = l->scopes_unknown || x->kind == YAML_UNKNOWN;
 		if (yaml_str(&l->doc, x, PATH_LEN_MAX, &text) < 0)
 			continue;
 		if (c->n_scopes == SCOPES_MAX) {
 			yaml_fault(&l->doc, x, "more than %d scopes", SCOPES_MAX);
-			return;
+			break;
 		}
 		if (!cgroup_path_ok(text) || strpbrk(text, "*?"))
 			yaml_fault(&l->doc, x,
@@ -226,6 +227,7 @@ static void load_scopes(struct loader *l, const struct yaml_node *node)
 		else
 			c->scopes[c->n_scopes++] = keep(l, text);
 	}
+	l->scopes_unknown = l->scopes_unknown || c->n_scopes == 0;
 }
 
 enum { I_NAME, I_ISSUER, I_JWKS, I_AUDIENCE, I_ALGORITHMS, I_GROUPS_CLAIM };
@@ -282,6 +284,8 @@ static void load_issuers(struct loader *l, const struct yaml_node *node)
 	size_t at = 0;
 
 	c->n_issuers = read_list(l, node, ISSUERS_MAX, sizeof(struct issuer_config), &c->issuers);
+	l->issuers_unknown =
+		node && c->n_issuers == 0 && !(node->kind == YAML_SEQUENCE && node->n == 0);
 	if (c->n_issuers == 0)
 		return;
 	for (const struct yaml_node *x = node->first; x; x = x->next, at++) {
@@ -311,10 +315,13 @@ static const struct yaml_key workload_keys[] = {
 };
 
 /* A pattern above every scope would name processes that nothing governs. */
-static bool below_a_scope(const struct config *c, const char *glob)
+static bool below_a_scope(const struct loader *l, const char *glob)
 {
+	const struct config *c = l->config;
 	size_t fixed = strcspn(glob, "*?");
 
+	if (l->scopes_unknown)
+		return true;
 	for (size_t i = 0; i < c->n_scopes; i++) {
 		size_t len = strlen(c->scopes[i]);
 
@@ -341,7 +348,7 @@ static void load_workload_match(struct loader *l, const struct yaml_node *node,
 	if (!cgroup_path_ok(w->cgroup))
 		yaml_fault(&l->doc, k[0], "\"%s\" must be a path such as /sluice/name-*",
 			   w->cgroup);
-	else if (!below_a_scope(l->config, w->cgroup))
+	else if (!below_a_scope(l, w->cgroup))
 		yaml_fault(&l->doc, k[0], "\"%s\" is not below a scope (%s%s)", w->cgroup,
 			   l->config->n_scopes > 0 ? l->config->scopes[0] : "none",
 			   l->config->n_scopes > 1 ? ", …" : "");
@@ -358,6 +365,8 @@ static void load_workload_issuer(struct loader *l, const struct yaml_node *node,
 	for (i = 0; i < c->n_issuers; i++)
 		if (c->issuers[i].name)
 			names[n++] = c->issuers[i].name;
+	if (n < c->n_issuers || l->issuers_unknown)
+		return; /* it may be the one whose name is at fault */
 	if (node && n == 0) {
 		yaml_fault(&l->doc, node, "names an issuer, and there are none");
 		return;
@@ -389,7 +398,7 @@ static void load_workloads(struct loader *l, const struct yaml_node *node)
 		load_workload_match(l, k[W_MATCH], w);
 		if (k[W_TOKEN] && yaml_members(&l->doc, k[W_TOKEN], token_keys, 1, file) == 0)
 			read_absolute(l, file[0], &w->token_file);
-		if (k[W_TOKEN] && c->n_issuers == 0)
+		if (k[W_TOKEN] && c->n_issuers == 0 && !l->issuers_unknown)
 			yaml_fault(
 				&l->doc, k[W_TOKEN],
 				"a token is asked for, and no issuers are configured to verify it");
@@ -535,6 +544,7 @@ static int load_text(struct loader *l, const char *path, struct diags *diags)
 	yaml_done(&l->doc);
 	if (l->no_memory)
 		return -ENOMEM;
+	l->config->partial = l->doc.faults > 0;
 	return l->doc.faults > 0 ? -EINVAL : 0;
 }
 
@@ -551,10 +561,10 @@ int config_load(const char *path, unsigned flags, struct diags *diags, struct co
 	if (!config->path)
 		return -ENOMEM;
 	r = load_text(&l, path, diags);
-	if (r < 0)
+	if (r < 0 && !(r == -EINVAL && config->partial && (flags & CONFIG_PARTIAL)))
 		return r;
 	*ret_config = TAKE_PTR(config);
-	return 0;
+	return r;
 }
 
 void config_free(struct config *config)

@@ -14,9 +14,14 @@ enum config_flags {
 	/* Do not resolve host names nor read the files that are named: for tests of the schema
 	 * alone, and for checking a configuration on another machine. Implies CONFIG_NO_SECRETS. */
 	CONFIG_OFFLINE = 1u << 1,
+	/* Where the file could be read as YAML but has faults, -EINVAL comes with what was read,
+	 * marked partial: so that the policy it names can be checked too. Anything in it may be
+	 * absent; it is never to be run with. */
+	CONFIG_PARTIAL = 1u << 2,
 };
 
-/* -EINVAL: faults were added to diags; -ENOMEM. *ret_config is untouched on failure. */
+/* -EINVAL: faults were added to diags; -ENOMEM. *ret_config is untouched on failure, but for
+ * CONFIG_PARTIAL. */
 _must_check_ int config_load(const char *path, unsigned flags, struct diags *diags,
 			     struct config **ret_config);
 /* Wipes passwords. */

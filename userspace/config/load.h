@@ -20,7 +20,9 @@ struct loader {
 	struct config *config;
 	struct yaml_doc doc;
 	unsigned flags;
-	bool no_memory; /* the arena is full; whatever is returned is not to be used */
+	bool scopes_unknown;  /* one or all cannot be read: nothing is said of what is below none */
+	bool issuers_unknown; /* they are there and cannot be read */
+	bool no_memory;	      /* the arena is full; whatever is returned is not to be used */
 };
 
 /* Copies in the configuration's arena; NULL for NULL. */

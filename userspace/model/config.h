@@ -80,6 +80,7 @@ struct approver_config {
 
 struct config {
 	struct arena arena;
+	bool partial; /* at fault: for finding more faults only; see CONFIG_PARTIAL */
 	const char *path;
 	uint8_t file_sha256[SHA256_LEN]; /* of the configuration file's bytes */
 	const char *node;		 /* node's name in events; the host name unless said */

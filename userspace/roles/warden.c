@@ -253,11 +253,16 @@ static void reload(struct warden *w)
 	_cleanup_(config_freep) struct config *newer = NULL;
 	_cleanup_(policy_unrefp) struct policy *policy = NULL;
 	struct diags diags = DIAGS_INIT;
+	int policy_r;
 	int r;
 
-	r = config_load(w->config->path, CONFIG_NO_SECRETS, &diags, &newer);
-	if (r == 0)
-		r = policy_load(newer->policy_text, newer->policy_file, w->config, &diags, &policy);
+	r = config_load(w->config->path, CONFIG_NO_SECRETS | CONFIG_PARTIAL, &diags, &newer);
+	/* Also where r says no: its faults are said with the configuration's. */
+	if (newer && (r == 0 || newer->policy_text.p)) {
+		policy_r = policy_load(newer->policy_text, newer->policy_file, w->config, &diags,
+				       &policy);
+		r = r < 0 ? r : policy_r;
+	}
 	if (r == 0)
 		r = check_keys(newer);
 	for (size_t i = 0; r == 0 && i < w->config->n_workloads; i++) {

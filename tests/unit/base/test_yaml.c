@@ -20,11 +20,14 @@ static char *printed(struct diags *d)
 static void faults_of(struct span text, const char *want)
 {
 	struct diags d = DIAGS_INIT;
-	struct yaml_doc doc;
+	struct yaml_doc doc = {0};
 	_cleanup_free_ char *got = NULL;
+	int r = yaml_load(text, "f", &d, &doc);
 
-	assert_int_equal(yaml_load(text, "f", &d, &doc), -EINVAL);
+	assert_true(r == -EINVAL || (r == 0 && doc.root && doc.faults == d.n));
 	got = printed(&d);
+	assert_true(d.n > 0);
+	yaml_done(&doc);
 	assert_string_equal(got, want);
 	diags_done(&d);
 }
@@ -92,6 +95,56 @@ static void what_is_not_plain_yaml(void **state)
 	       "f:1:1: not UTF-8 text: invalid leading UTF-8 octet\n");
 }
 
+/* A fault of structure hides no other, of structure or of meaning, and makes none up. */
+static void faults_beside_faults(void **state)
+{
+	static const struct yaml_key all[] = {{"a", true}, {"b", true}, {"c", true}, {"d", true}};
+	struct diags d = DIAGS_INIT;
+	struct yaml_doc doc;
+	struct yaml_node *k[ARRAY_SIZE(all)];
+	_cleanup_free_ char *got = NULL;
+	const char *list[4];
+	const char *text;
+	uint64_t v = 0;
+	size_t n;
+	bool b;
+
+	(void)state;
+	load("%YAML 1.1\n---\na: &x 7\na: {b: [1, 2]}\nb: *x\nc: [u, *x, \"\\0\", v]\n? [q]\n"
+	     ": r\n*x : s\nd: !t yes\nb: 4\nz: 1\n---\ne: 1\n",
+	     &d, &doc);
+	assert_int_equal(doc.faults, 11);
+	assert_int_equal(yaml_members(&doc, doc.root, all, ARRAY_SIZE(all), k), 0);
+	assert_int_equal(yaml_uint(&doc, k[0], 0, 9, &v), 0);
+	assert_int_equal(v, 7); /* the first of two */
+	assert_int_equal(k[1]->kind, YAML_UNKNOWN);
+	assert_int_equal(yaml_str(&doc, k[1], 10, &text), -EINVAL);
+	assert_int_equal(yaml_uint(&doc, k[1], 0, 9, &v), -EINVAL);
+	assert_int_equal(yaml_bool(&doc, k[1], &b), -EINVAL);
+	assert_int_equal(yaml_duration(&doc, k[1], 0, 9, &v), -EINVAL);
+	assert_int_equal(yaml_strs(&doc, k[1], 10, 4, list, &n), -EINVAL);
+	assert_int_equal(yaml_members(&doc, k[1], all, 1, (struct yaml_node *[1]){NULL}), -EINVAL);
+	assert_int_equal(yaml_strs(&doc, k[2], 10, 4, list, &n), -EINVAL);
+	assert_int_equal(k[2]->n, 4);
+	assert_int_equal(yaml_bool(&doc, k[3], &b), -EINVAL);
+	got = printed(&d);
+	assert_string_equal(got, "f:1:1: directives (%) are not allowed here\n"
+				 "f:3:4: anchors (&name) are not allowed here\n"
+				 "f:4:1: key \"a\" is here twice (first on line 3)\n"
+				 "f:5:4: aliases (*name) are not allowed here\n"
+				 "f:6:8: aliases (*name) are not allowed here\n"
+				 "f:6:12: a text with a NUL in it\n"
+				 "f:7:3: a key must be plain text\n"
+				 "f:9:1: aliases (*name) are not allowed here\n"
+				 "f:10:4: tags (!name) are not allowed here\n"
+				 "f:10:4: must be true or false\n"
+				 "f:11:1: key \"b\" is here twice (first on line 5)\n"
+				 "f:12:1: unknown key \"z\"\n"
+				 "f:13:1: a second document: one file holds one\n");
+	yaml_done(&doc);
+	diags_done(&d);
+}
+
 static void limits(void **state)
 {
 	static char text[YAML_INPUT_MAX + 1];
@@ -102,6 +155,9 @@ static void limits(void **state)
 	memset(deep, '[', 17);
 	memset(deep + 17, ']', 17);
 	faults(deep, "f:1:17: nested deeper than 16 levels\n");
+	faults("[[[[[[[[[[[[[[[[[[1], {a: b}], [2]]]]]]]]]]]]]]]], &x 3]",
+	       "f:1:17: nested deeper than 16 levels\nf:1:32: nested deeper than 16 levels\n"
+	       "f:1:52: anchors (&name) are not allowed here\n");
 	memset(text, ' ', sizeof(text));
 	faults_of(span_of(text, sizeof(text)), "f: is larger than 1 MiB\n");
 	text[0] = 'x';
@@ -109,7 +165,7 @@ static void limits(void **state)
 	faults_of(span_of(text, YAML_TEXT_MAX + 1), "f:1:1: a text of more than 4096 bytes\n");
 	for (unsigned i = 0; i <= YAML_MEMBERS_MAX; i++)
 		p += snprintf(p, 16, "k%u: 1\n", i);
-	faults(text, "f:257:7: a mapping of more than 256 keys\n");
+	faults(text, "f:257:1: a mapping of more than 256 keys\n");
 	text[0] = '[';
 	for (unsigned i = 0; i < YAML_NODES_MAX; i++)
 		memcpy(text + 1 + (size_t)i * 2, "1,", 2);
@@ -279,6 +335,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tree_and_places),
 		cmocka_unit_test(what_is_not_plain_yaml),
+		cmocka_unit_test(faults_beside_faults),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(readers),
 		cmocka_unit_test(readers_say_what_is_wrong),

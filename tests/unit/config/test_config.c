@@ -265,7 +265,6 @@ static void all_faults_at_once(void **state)
 	       "sluice.yaml:12:33: \"/sluice/../x\" must be a path such as /sluice/name-*\n"
 	       "sluice.yaml:13:33: \"/other/x\" is not below a scope (/sluice)\n"
 	       "sluice.yaml:13:53: has no effect without token\n"
-	       "sluice.yaml:13:53: names an issuer, and there are none\n"
 	       "sluice.yaml:14:44: unknown key \"labels\"\n"
 	       "sluice.yaml:14:73: \"token\" must be an absolute path\n"
 	       "sluice.yaml:16:23: key \"port\" is missing\n"
@@ -357,6 +356,45 @@ static void the_file_itself(void **state)
 	config_free(c);
 }
 
+/* What cannot be read makes up no faults elsewhere, and hides none. */
+static void faults_of_structure_hide_none(void **state)
+{
+	faults("policy: none.yaml\npolicy: policy.yaml\nlisten_port: 0\nscopes: [*x, /b]\n"
+	       "issuers: *x\nworkloads:\n"
+	       "  - { name: w, match: { cgroup: /a/w }, token: { file: /t }, issuer: i }\n"
+	       "  - { name: &y v, match: { cgroup: /b/v } }\n  - *x\nresources: []\nnode: a\nnode: "
+	       "b\n",
+	       "sluice.yaml:1:9: cannot read none.yaml: No such file or directory\n"
+	       "sluice.yaml:2:1: key \"policy\" is here twice (first on line 1)\n"
+	       "sluice.yaml:3:14: must be a number from 1 to 65535\n"
+	       "sluice.yaml:4:10: aliases (*name) are not allowed here\n"
+	       "sluice.yaml:5:10: aliases (*name) are not allowed here\n"
+	       "sluice.yaml:8:13: anchors (&name) are not allowed here\n"
+	       "sluice.yaml:9:5: aliases (*name) are not allowed here\n"
+	       "sluice.yaml:12:1: key \"node\" is here twice (first on line 11)\n");
+	(void)state;
+}
+
+static void partial(void **state)
+{
+	_cleanup_free_ char *got = NULL;
+	struct config *c = NULL;
+
+	(void)state;
+	assert_int_equal(load(MINIMAL "resources: []\nx: 1\n", CONFIG_PARTIAL, &got, &c), -EINVAL);
+	assert_non_null(c);
+	assert_true(c->partial);
+	assert_true(span_eq_str(c->policy_text, "rules: []\n"));
+	config_free(c);
+	c = loaded(MINIMAL "resources: []\n", CONFIG_PARTIAL);
+	assert_false(c->partial);
+	config_free(c);
+	c = NULL;
+	freep(&got);
+	assert_int_equal(load("a: [\n", CONFIG_PARTIAL, &got, &c), -EINVAL);
+	assert_null(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +404,8 @@ int main(void)
 		cmocka_unit_test(resources),
 		cmocka_unit_test(secrets),
 		cmocka_unit_test(the_file_itself),
+		cmocka_unit_test(faults_of_structure_hide_none),
+		cmocka_unit_test(partial),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

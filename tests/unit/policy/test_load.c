@@ -166,10 +166,35 @@ static void digest_is_of_the_meaning(void **state)
 	policy_unref(p);
 }
 
+/* A configuration with faults of its own: only what it surely does not have is a fault here, and
+ * there is no policy whatever the text. */
+static void beside_a_faulty_configuration(void **state)
+{
+	static const char text[] =
+		"rules:\n  - name: a\n    who: { workload: v, issuer: i }\n"
+		"    on: db\n    effect: approve\n    approval: { groups: [dba] }\n";
+	struct workload_config workloads[] = {{.name = "w"}, {.name = "x"}};
+	struct approver_config approvers[] = {{.name = "ann", .n_groups = 1, .groups = {"lead"}}};
+	struct config c = {.partial = true,
+			   .n_workloads = 2,
+			   .workloads = workloads,
+			   .n_approvers = 1,
+			   .approvers = approvers};
+
+	(void)state;
+	faults(text, &c,
+	       "p.yaml:3:22: no workload of the configuration is called or matches \"v\"\n"
+	       "p.yaml:6:25: no approver of the configuration is in group \"dba\"\n");
+	workloads[1].name = NULL;
+	approvers[0].n_groups = 0;
+	faults(text, &c, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_faults_at_once),
+		cmocka_unit_test(beside_a_faulty_configuration),
 		cmocka_unit_test(what_has_no_effect_is_a_fault),
 		cmocka_unit_test(names_are_checked_against_the_configuration),
 		cmocka_unit_test(digest_is_of_the_meaning),

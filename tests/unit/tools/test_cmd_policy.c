@@ -12,7 +12,8 @@
 struct cmd_globals cmd_globals = {.config = CMD_CONFIG_DEFAULT};
 
 static char dir[64];
-static const char *const names[] = {"good.yaml", "bad.yaml", "sluice.yaml", "broken.yaml"};
+static const char *const names[] = {"good.yaml", "bad.yaml", "sluice.yaml", "broken.yaml",
+				    "faulty.yaml"};
 
 static const char *at(const char *name)
 {
@@ -49,6 +50,9 @@ static int setup(void **state)
 	    "    upstream: { address: '10.0.0.1:5432', tls: disable }\n"
 	    "    credential: { user: gateway, password_file: nowhere }\n");
 	put("broken.yaml", "policy: [\n");
+	put("faulty.yaml",
+	    "policy: bad.yaml\npolicy: good.yaml\nsurprise: 1\n"
+	    "workloads:\n  - { name: w, match: { cgroup: /sluice/w } }\nresources: *x\n");
 	return 0;
 }
 
@@ -155,6 +159,14 @@ static void against_a_configuration(void **state)
 	assert_int_equal(RUN(out, "check", "--config", at("broken.yaml"), at("good.yaml")), CMD_NO);
 	assert_memory_equal(out, "broken.yaml:2:1: not YAML", 25);
 	assert_int_equal(RUN(out, "check", "--offline", "--config", at("sluice.yaml")), CMD_YES);
+	/* The configuration's faults do not hide the policy's, nor the other way about. */
+	assert_int_equal(RUN(out, "check", "--config", at("faulty.yaml")), CMD_NO);
+	assert_string_equal(
+		out, "bad.yaml:3:22: no workload of the configuration is called or matches \"v\"\n"
+		     "bad.yaml:5:13: unknown value \"alow\": did you mean \"allow\"?\n"
+		     "faulty.yaml:2:1: key \"policy\" is here twice (first on line 1)\n"
+		     "faulty.yaml:3:1: unknown key \"surprise\"\n"
+		     "faulty.yaml:6:12: aliases (*name) are not allowed here\n");
 }
 
 static void cannot_tell(void **state)
