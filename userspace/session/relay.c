@@ -1,6 +1,7 @@
 #include "session/session.h"
 
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "session/evidence.h"
 #include "session/pipeline.h"

@@ -210,13 +210,14 @@ static void on_login_due(struct timer *t)
 	session_fatal(s, &error, "login-timeout");
 }
 
-static int ask_identity(struct session *s)
+int session_ask_identity(struct session *s)
 {
 	struct engine *e = s->engine;
 	struct msg_resolve m = {.request = ++e->last_request};
 	int r;
 
 	s->resolve_request = m.request;
+	s->identity_asked = true;
 	m.process = s->process;
 	buf_reset(&e->message);
 	r = msg_put_resolve(&e->message, &m);
@@ -241,9 +242,6 @@ static int begin(struct session *s, int fd)
 	if (r < 0)
 		return r;
 	match_resource(s);
-	r = ask_identity(s);
-	if (r < 0)
-		return r;
 	if (!s->resource)
 		return session_move(s, SESSION_SNIFF);
 	r = session_open_codec(s, proto_find(s->resource->protocol));

@@ -96,7 +96,8 @@ struct session {
 	const struct resource_config *resource; /* NULL: none matches */
 	size_t resource_index;
 	uint32_t resolve_request;
-	bool resolved; /* the warden has answered */
+	bool identity_asked; /* at the first byte */
+	bool resolved;	     /* the warden has answered */
 	uint8_t resolve_status;
 	uint8_t token_source;
 	struct span token; /* wiped once verified */
@@ -133,7 +134,7 @@ struct session {
 	struct pg_catalog *catalog;
 	struct catalog_wait catalog_wait;
 	bool masks_in_force;
-	bool path_known;   /* the search path is as at login */
+	bool path_known; /* the search path is as at login */
 	struct sql_names names;
 	struct pending_op pending;
 	uint64_t open_request; /* record of SESSION_OPEN */
@@ -156,6 +157,8 @@ struct session {
 void session_accept(struct engine *e, int fd);
 /* The worker stops: close what is idle, end the rest. */
 void session_stop(struct session *s, const char *why);
+/* Ask the warden whose connection this is. */
+_must_check_ int session_ask_identity(struct session *s);
 void session_on_resolved(struct session *s, const struct msg_resolved *m);
 void session_on_recorder_lost(struct session *s, const char *why);
 
