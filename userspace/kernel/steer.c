@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <time.h>
 
 #include "kernel/steer_load.h"
@@ -84,6 +85,22 @@ void steer_close(struct steer *s)
 	fd_clear(&s->storage_fd);
 	free(s->per_cpu);
 	free(s);
+}
+
+int steer_lock(const char *bpf_dir, int *ret_fd)
+{
+	_cleanup_close_ int fd = -1;
+	int r = pins_prepare(bpf_dir);
+
+	if (r < 0)
+		return r;
+	fd = open(bpf_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
 }
 
 int steer_detach(const char *bpf_dir)

@@ -26,6 +26,9 @@ _must_check_ int steer_open(const struct steer_config *config, const char **ret_
 			    struct steer **ret_steer);
 /* Close the handles; pins stay. */
 void steer_close(struct steer *steer);
+/* One at a time works on bpf_dir: whoever replaces the programs of one that runs opens its gate.
+ * Makes the folder when it is missing. -EBUSY: another holds it. */
+_must_check_ int steer_lock(const char *bpf_dir, int *ret_fd);
 /* Detach every link and remove every pin below bpf_dir, and it. 0 too when there is none. */
 int steer_detach(const char *bpf_dir);
 DEFINE_CLEANUP(struct steer *, steer_close, steer_closep)

@@ -117,6 +117,17 @@ static int take_lock(const struct config *c, int *ret_fd)
 	return 0;
 }
 
+static int take_pins(const struct config *c, int *ret_fd)
+{
+	int r = steer_lock(c->bpf_dir, ret_fd);
+
+	if (r == -EBUSY)
+		log_error("another sluiced is running: it holds %s", c->bpf_dir);
+	else if (r < 0)
+		log_error("%s: %s", c->bpf_dir, strerror(-r));
+	return r;
+}
+
 static int check_keys(const struct config *c)
 {
 	_cleanup_(token_verifier_freep) struct token_verifier *v = NULL;
@@ -471,13 +482,15 @@ static void warden_done(struct warden *w)
 }
 
 /* Everything before the first process is started. */
-static int prepare(struct warden *w, int *ret_lock)
+static int prepare(struct warden *w, int *ret_lock, int *ret_pins)
 {
 	int r;
 
 	r = make_dirs(w->config);
 	if (r == 0)
 		r = take_lock(w->config, ret_lock);
+	if (r == 0)
+		r = take_pins(w->config, ret_pins);
 	if (r == 0)
 		r = check_keys(w->config);
 	if (r == 0)
@@ -492,6 +505,7 @@ static int prepare(struct warden *w, int *ret_lock)
 static int run(struct warden *w)
 {
 	_cleanup_close_ int lock = -1;
+	_cleanup_close_ int pins = -1;
 	sigset_t signals;
 	sigset_t before;
 	int r;
@@ -505,7 +519,7 @@ static int run(struct warden *w)
 	(void)signal(SIGPIPE, SIG_IGN);
 	w->signals_before = &before;
 	w->since = wall_ns();
-	r = prepare(w, &lock);
+	r = prepare(w, &lock, &pins);
 	if (r < 0)
 		return 1;
 	r = start(w, &signals);
@@ -555,11 +569,14 @@ static int remove_if_empty(void *ctx, const char *path, uint64_t id)
 int warden_detach(const struct config *config)
 {
 	_cleanup_close_ int lock = -1;
+	_cleanup_close_ int pins = -1;
 	char root[CGROUP_PATH_MAX];
 	int r;
 
 	log_role("");
 	if (access(config->run_dir, F_OK) == 0 && take_lock(config, &lock) < 0)
+		return 1;
+	if (access(config->bpf_dir, F_OK) == 0 && take_pins(config, &pins) < 0)
 		return 1;
 	r = steer_detach(config->bpf_dir);
 	if (r < 0) {
