@@ -18,7 +18,6 @@ static struct arena arena = ARENA_INIT(1u << 20);
 REREAD(resolve)
 REREAD(cancel)
 REREAD(listener)
-REREAD(event)
 REREAD(event_ack)
 REREAD(approval_ask)
 REREAD(approval_state)
@@ -28,6 +27,19 @@ REREAD(approval_decided)
 REREAD(worker_add)
 REREAD(approval_list_get)
 REREAD(approval_list)
+
+static int reread_event(struct span in, struct buf *out)
+{
+	struct msg_event m;
+	int r = in.len > 0 ? 0 : -EBADMSG;
+
+	while (r == 0) {
+		r = msg_next_event(&in, &m);
+		if (r == 0)
+			r = msg_put_event(out, &m);
+	}
+	return r == -ENODATA ? 0 : r;
+}
 
 static int reread_resolved(struct span in, struct buf *out)
 {

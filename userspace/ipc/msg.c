@@ -350,14 +350,17 @@ int msg_put_event(struct buf *out, const struct msg_event *m)
 	return put_bytes(out, m->body);
 }
 
-int msg_get_event(struct span in, struct msg_event *ret)
+int msg_next_event(struct span *sequence, struct msg_event *ret)
 {
-	struct cursor c = cursor_of(in);
+	struct cursor c = cursor_of(*sequence);
 	struct msg_event m = {0};
 
+	if (sequence->len == 0)
+		return -ENODATA;
 	if (cursor_be64(&c, &m.request) < 0 || get_enum(&c, EVENT_KIND_MAX, &m.kind) < 0 ||
-	    get_bool(&c, &m.durable) < 0 || get_bytes(&c, &m.body) < 0 || get_end(&c) < 0)
+	    get_bool(&c, &m.durable) < 0 || get_bytes(&c, &m.body) < 0)
 		return -EBADMSG;
+	*sequence = cursor_rest(&c);
 	*ret = m;
 	return 0;
 }

@@ -86,8 +86,9 @@ struct msg_listener {
 	bool has6;
 };
 
-/* The recorder adds node, seq, time and the link to the event before. body is canonical JSON: one
- * object. It answers MSG_EVENT_ACK when it holds the event, or has it on disk when durable. */
+/* MSG_EVENT is one or more of these. The recorder adds node, seq, time and the link to the event
+ * before. body is canonical JSON: one object. It answers MSG_EVENT_ACK when it holds the event, or
+ * has it on disk when durable. */
 struct msg_event {
 	uint64_t request; /* ascending per sender; 0: no ack wanted */
 	uint8_t kind;	  /* enum event_kind */
@@ -198,7 +199,9 @@ _must_check_ int msg_get_cancel(struct span in, struct msg_cancel *ret);
 int msg_put_listener(struct buf *out, const struct msg_listener *m);
 _must_check_ int msg_get_listener(struct span in, struct msg_listener *ret);
 int msg_put_event(struct buf *out, const struct msg_event *m);
-_must_check_ int msg_get_event(struct span in, struct msg_event *ret);
+/* The first event of a MSG_EVENT taken off its front; -ENODATA at its end. */
+_must_check_ int msg_next_event(struct span *sequence, struct msg_event *ret);
+#define MSG_EVENT_EXTRA 14u /* an encoded event is so much longer than its body */
 int msg_put_event_ack(struct buf *out, const struct msg_event_ack *m);
 _must_check_ int msg_get_event_ack(struct span in, struct msg_event_ack *ret);
 int msg_put_approval_ask(struct buf *out, const struct msg_approval_ask *m);

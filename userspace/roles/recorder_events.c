@@ -159,34 +159,46 @@ static void hold(struct conn *c, const struct msg_event *m)
 	}
 }
 
-int recorder_on_event(struct conn *c, struct span payload)
+static int take(struct conn *c, const struct msg_event *m)
 {
 	struct recorder *r = c->r;
 	struct span session;
-	struct msg_event m;
 	int error;
 
-	if (msg_get_event(payload, &m) < 0 || !event_kind_name(m.kind) ||
-	    (m.request > 0 && m.request <= c->received) || entry_check_body(m.body, &session) < 0)
+	if (!event_kind_name(m->kind) || (m->request > 0 && m->request <= c->received) ||
+	    entry_check_body(m->body, &session) < 0)
 		return -EBADMSG;
 	error = r->error;
-	if (!error && m.durable && c->n == DURABLES_MAX)
+	if (!error && m->durable && c->n == DURABLES_MAX)
 		error = recorder_sync(r);
 	if (!error)
-		error = recorder_make_room(r, m.body.len + ENTRY_NODE_MAX + ENTRY_EXTRA_MAX);
+		error = recorder_make_room(r, m->body.len + ENTRY_NODE_MAX + ENTRY_EXTRA_MAX);
 	if (!error)
-		error = append(r, m.kind, m.body, session, false);
+		error = append(r, m->kind, m->body, session, false);
 	if (!error) {
-		hold(c, &m);
+		hold(c, m);
 		return 0;
 	}
 	r->refused++;
-	if (m.request > 0) {
+	if (m->request > 0) {
 		recorder_flush_acks(c);
-		c->received = c->acked = m.request;
-		send_ack(c, m.request, error, 0);
+		c->received = c->acked = m->request;
+		send_ack(c, m->request, error, 0);
 	}
 	return 0;
+}
+
+int recorder_on_event(struct conn *c, struct span payload)
+{
+	struct msg_event m;
+	int r = payload.len > 0 ? 0 : -EBADMSG;
+
+	while (r == 0) {
+		r = msg_next_event(&payload, &m);
+		if (r == 0)
+			r = take(c, &m);
+	}
+	return r == -ENODATA ? 0 : r;
 }
 
 /* Those that wait for the disk will not get there in time: tell them, and note which events they

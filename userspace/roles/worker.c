@@ -418,5 +418,6 @@ int worker_run(const struct worker_setup *setup)
 	r = chan_send(w->engine.warden, MSG_READY, (struct span){0}, NULL, 0);
 	if (r == 0)
 		r = loop_run(w->engine.loop);
+	recorder_link_flush(&w->engine.recorder);
 	return r == 0 ? 0 : 1;
 }

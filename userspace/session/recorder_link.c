@@ -1,31 +1,35 @@
 #include "session/recorder_link.h"
 
+#define NS_PER_MS 1000000u
+#define LINGER_MS 2 /* what a result may wait for company */
+#define RETRY_MS  1 /* when the recorder's queue is full */
+
 static void lose(struct recorder_link *l, const char *why)
 {
-	timer_del(l->loop, &l->timer);
+	timer_del(l->loop, &l->silence);
 	l->acked = l->sent;
-	l->oldest_ns = 0;
 	l->events->on_lost(l->ctx, why);
 }
 
+static void on_silent(struct timer *t);
+
+static int watch_silence(struct recorder_link *l, uint64_t after_ms)
+{
+	return timer_set(l->loop, &l->silence, after_ms, on_silent);
+}
+
+/* Acks come in order, so one timer sees a silence of wait_ms. It is not set anew by each ack: what
+ * came meanwhile is looked at when it is due. */
 static void on_silent(struct timer *t)
 {
-	struct recorder_link *l = OWNER_OF(t, struct recorder_link, timer);
+	struct recorder_link *l = OWNER_OF(t, struct recorder_link, silence);
+	uint64_t silent_ms = (now_ns() - l->heard_ns) / NS_PER_MS;
 
 	if (l->acked == l->sent)
 		return;
-	lose(l, "the recorder does not answer");
-}
-
-static void watch_oldest(struct recorder_link *l)
-{
-	if (l->acked == l->sent) {
-		timer_del(l->loop, &l->timer);
-		l->oldest_ns = 0;
-		return;
-	}
-	/* Acks come in order, so one timer, set again by each ack, sees a silence of wait_ms. */
-	if (timer_set(l->loop, &l->timer, l->wait_ms, on_silent) < 0)
+	if (silent_ms >= l->wait_ms)
+		lose(l, "the recorder does not answer");
+	else if (watch_silence(l, l->wait_ms - silent_ms) < 0)
 		lose(l, "out of memory");
 }
 
@@ -43,7 +47,7 @@ static void on_ack(struct recorder_link *l, const struct chan_msg *msg)
 	if (ack.request <= l->acked)
 		return;
 	l->acked = ack.request;
-	watch_oldest(l);
+	l->heard_ns = now_ns();
 	l->events->on_ack(l->ctx);
 }
 
@@ -60,13 +64,20 @@ static void on_msg(void *ctx, struct chan *c, struct chan_msg *msg)
 		l->events->on_approval(l->ctx, &state);
 }
 
+/* What was not sent yet is lost with what was not read yet. */
+static void drop_chan(struct recorder_link *l)
+{
+	chan_free(TAKE_PTR(l->chan));
+	buf_reset(&l->events_out);
+}
+
 static void on_closed(void *ctx, struct chan *c, int error)
 {
 	struct recorder_link *l = ctx;
 
+	(void)c;
 	(void)error;
-	chan_free(c);
-	l->chan = NULL;
+	drop_chan(l);
 	lose(l, "the recorder is not running");
 }
 
@@ -83,6 +94,7 @@ int recorder_link_init(struct recorder_link *l, struct loop *loop, uint64_t wait
 		.wait_ms = wait_ms,
 		.events = events,
 		.ctx = ctx,
+		.events_out = BUF_INIT(CHAN_MSG_MAX),
 		.out = BUF_INIT(CHAN_MSG_MAX),
 	};
 	return 0;
@@ -92,55 +104,105 @@ void recorder_link_done(struct recorder_link *l)
 {
 	if (!l->loop)
 		return;
-	timer_del(l->loop, &l->timer);
-	if (l->chan)
-		chan_free(l->chan);
-	l->chan = NULL;
+	timer_del(l->loop, &l->silence);
+	timer_del(l->loop, &l->linger);
+	defer_cancel(l->loop, &l->flush);
+	chan_free(TAKE_PTR(l->chan));
+	buf_done(&l->events_out);
 	buf_done(&l->out);
 }
 
 int recorder_link_attach(struct recorder_link *l, int fd)
 {
 	if (l->chan) {
-		chan_free(l->chan);
-		l->chan = NULL;
+		drop_chan(l);
 		lose(l, "the recorder was started anew");
 	}
 	return chan_new(l->loop, fd, &chan_events, l, &l->chan);
 }
 
-static int send_out(struct recorder_link *l, enum msg_type type, int encoded)
+static void on_linger(struct timer *t)
 {
-	if (encoded < 0)
-		return encoded;
-	return chan_send(l->chan, (uint16_t)type, buf_span(&l->out), NULL, 0);
+	recorder_link_flush(OWNER_OF(t, struct recorder_link, linger));
+}
+
+static void on_flush(struct deferred *d)
+{
+	recorder_link_flush(OWNER_OF(d, struct recorder_link, flush));
+}
+
+/* -ENOBUFS, -ENOMEM: nothing was sent, and nothing is dropped. */
+static int flush(struct recorder_link *l)
+{
+	int r = 0;
+
+	if (l->chan && buf_len(&l->events_out) > 0)
+		r = chan_send(l->chan, MSG_EVENT, buf_span(&l->events_out), NULL, 0);
+	/* Another error: the channel is about to say that it broke. */
+	if (r != -ENOBUFS && r != -ENOMEM)
+		buf_reset(&l->events_out);
+	return r;
+}
+
+void recorder_link_flush(struct recorder_link *l)
+{
+	int r = flush(l);
+
+	if ((r == -ENOBUFS || r == -ENOMEM) &&
+	    timer_set(l->loop, &l->linger, RETRY_MS, on_linger) < 0)
+		lose(l, "out of memory");
+}
+
+static int send_soon(struct recorder_link *l, enum event_kind kind)
+{
+	if (kind != EVENT_OP_RESULT)
+		defer(l->loop, &l->flush, on_flush);
+	else if (l->linger.slot == 0)
+		return timer_set(l->loop, &l->linger, LINGER_MS, on_linger);
+	return 0;
 }
 
 int recorder_link_event(struct recorder_link *l, enum event_kind kind, struct span body,
 			bool durable, bool wanted, uint64_t *ret_request)
 {
 	struct msg_event m = {.kind = (uint8_t)kind, .durable = durable, .body = body};
-	int r;
+	size_t at;
+	int r = 0;
 
 	if (!l->chan)
 		return -ENOTCONN;
-	if (wanted)
-		m.request = l->sent + 1;
-	buf_reset(&l->out);
-	r = send_out(l, MSG_EVENT, msg_put_event(&l->out, &m));
+	if (buf_room(&l->events_out) < MSG_EVENT_EXTRA + body.len)
+		r = flush(l);
+	if (r == 0)
+		r = send_soon(l, kind);
 	if (r < 0)
 		return r;
 	if (wanted) {
-		bool first = l->acked == l->sent;
-
-		l->sent++;
-		if (first) {
-			l->oldest_ns = now_ns();
-			watch_oldest(l);
-		}
+		if (l->acked == l->sent)
+			l->heard_ns = now_ns();
+		if (l->silence.slot == 0)
+			r = watch_silence(l, l->wait_ms);
+		m.request = l->sent + 1;
 	}
+	at = buf_len(&l->events_out);
+	if (r == 0)
+		r = msg_put_event(&l->events_out, &m);
+	if (r < 0) {
+		buf_truncate(&l->events_out, at);
+		l->events_out.error = 0;
+		return r;
+	}
+	if (wanted)
+		l->sent++;
 	*ret_request = m.request;
 	return 0;
+}
+
+static int send_out(struct recorder_link *l, enum msg_type type, int encoded)
+{
+	int r = encoded < 0 ? encoded : flush(l); /* in the order of events */
+
+	return r < 0 ? r : chan_send(l->chan, (uint16_t)type, buf_span(&l->out), NULL, 0);
 }
 
 int recorder_link_ask(struct recorder_link *l, struct msg_approval_ask *ask, uint64_t *ret_request)

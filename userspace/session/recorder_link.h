@@ -1,8 +1,8 @@
 /* recorder_link.h - a worker's side of the recorder: events out, acks in, approvals.
  * Used by: session/, roles/worker.c.
- * Promises: requests are numbered in order; what is not acked within the configured time, or was
- * sent to a recorder that died, is told to its waiters as lost, once. Nothing is assumed recorded.
- */
+ * Promises: events go out in the order given, those of one turn of the loop together; what is not
+ * acked within the configured time, or was sent to a recorder that died, is told to its waiters as
+ * lost, once. Nothing is assumed recorded. */
 #ifndef SLUICE_SESSION_RECORDER_LINK_H
 #define SLUICE_SESSION_RECORDER_LINK_H
 
@@ -30,9 +30,12 @@ struct recorder_link {
 	uint64_t sent;	/* last request number used */
 	uint64_t acked; /* all up to it are held */
 	uint64_t wait_ms;
-	uint64_t oldest_ns; /* when the oldest unacked request was sent */
-	struct timer timer;
-	struct buf out;
+	uint64_t heard_ns; /* of the silence that is timed: when it began */
+	struct timer silence;
+	struct deferred flush;
+	struct timer linger;
+	struct buf events_out; /* a MSG_EVENT being filled */
+	struct buf out;	       /* any other message */
 };
 
 int recorder_link_init(struct recorder_link *l, struct loop *loop, uint64_t wait_ms,
@@ -41,11 +44,14 @@ void recorder_link_done(struct recorder_link *l);
 /* A (new) channel to a recorder; takes the fd. Requests of the old one are lost. */
 int recorder_link_attach(struct recorder_link *l, int fd);
 
-/* Send an event. A caller that ignores the result records "where anything still can". wanted: an
- * ack is waited for; its request number is *ret_request (0 otherwise). -ENOTCONN: no recorder;
- * -ENOBUFS: its queue is full. */
+/* Send an event: before the loop waits again, or, when it is a result, for which nobody waits, with
+ * the next one but soon. A caller that ignores the result records "where anything still can".
+ * wanted: an ack is waited for; its request number is *ret_request (0 otherwise). -ENOTCONN: no
+ * recorder; -ENOBUFS: its queue is full. */
 int recorder_link_event(struct recorder_link *l, enum event_kind kind, struct span body,
 			bool durable, bool wanted, uint64_t *ret_request);
+/* Send what was not sent yet: before the worker ends. */
+void recorder_link_flush(struct recorder_link *l);
 /* Ask for an approval; answers come by on_approval with m->request == *ret_request. */
 _must_check_ int recorder_link_ask(struct recorder_link *l, struct msg_approval_ask *ask,
 				   uint64_t *ret_request);

@@ -55,7 +55,6 @@ typedef int (*reread)(struct span in, struct buf *out);
 REREAD(resolve)
 REREAD(cancel)
 REREAD(listener)
-REREAD(event)
 REREAD(event_ack)
 REREAD(approval_ask)
 REREAD(approval_state)
@@ -65,6 +64,19 @@ REREAD(approval_decided)
 REREAD(worker_add)
 REREAD(approval_list_get)
 REREAD(approval_list)
+
+static int reread_event(struct span in, struct buf *out)
+{
+	struct msg_event m;
+	int r = in.len > 0 ? 0 : -EBADMSG;
+
+	while (r == 0) {
+		r = msg_next_event(&in, &m);
+		if (r == 0)
+			r = msg_put_event(out, &m);
+	}
+	return r == -ENODATA ? 0 : r;
+}
 
 static int reread_resolved(struct span in, struct buf *out)
 {
@@ -106,6 +118,7 @@ static void check(struct buf *written, reread f)
 static void test_round_trips(void **state)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT(1 << 18);
+	_cleanup_buf_ struct buf again = BUF_INIT(1 << 18);
 	struct msg_approval_ask ask = {.request = 5,
 				       .wait_s = 300,
 				       .valid_s = 600,
@@ -138,6 +151,16 @@ static void test_round_trips(void **state)
 					      .durable = true,
 					      .body = span_str("{}")});
 	check(&b, reread_event);
+	for (uint64_t i = 1; i <= 3; i++)
+		msg_put_event(&b, &(struct msg_event){
+					  .request = i, .kind = EVENT_OP, .body = span_str("{}")});
+	assert_int_equal(buf_len(&b), 3 * (MSG_EVENT_EXTRA + 2));
+	assert_int_equal(reread_exact(reread_event, buf_span(&b), &again), 0);
+	assert_true(span_eq(buf_span(&b), buf_span(&again)));
+	assert_int_equal(
+		reread_exact(reread_event, span_head(buf_span(&b), buf_len(&b) - 1), &again),
+		-EBADMSG);
+	buf_reset(&b);
 	msg_put_event_ack(&b, &(struct msg_event_ack){.request = 1, .error = -ENOSPC, .seq = 8});
 	check(&b, reread_event_ack);
 	msg_put_approval_ask(&b, &ask);
@@ -207,6 +230,7 @@ static void test_values_out_of_range(void **state)
 	_cleanup_buf_ struct buf b = BUF_INIT(1 << 16);
 	struct msg_event e = {.kind = EVENT_OP};
 	struct msg_event untouched = {.request = 77};
+	struct span in;
 	struct msg_approval_state s;
 	struct msg_approval_ask ask;
 	struct msg_listener l;
@@ -216,7 +240,8 @@ static void test_values_out_of_range(void **state)
 		buf_reset(&b);
 		e.kind = (uint8_t)kind;
 		msg_put_event(&b, &e);
-		assert_int_equal(msg_get_event(buf_span(&b), &untouched),
+		in = buf_span(&b);
+		assert_int_equal(msg_next_event(&in, &untouched),
 				 kind == 0 || kind >= EVENT_KIND_MAX ? -EBADMSG : 0);
 		if (kind == 0)
 			assert_int_equal(untouched.request, 77);

@@ -417,7 +417,7 @@ static void test_hostile_worker(void **state)
 	struct fixture *f = *state;
 	_cleanup_buf_ struct buf junk = BUF_INIT(1024);
 
-	for (size_t i = 0; i < ARRAY_SIZE(bodies) + 3; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(bodies) + 4; i++) {
 		start(f);
 		if (i < ARRAY_SIZE(bodies)) {
 			send_event(f->workers[0], 1, true, bodies[i]);
@@ -426,6 +426,14 @@ static void test_hostile_worker(void **state)
 			send_msg(f->workers[0], MSG_EVENT, &junk);
 		} else if (i == ARRAY_SIZE(bodies) + 1) {
 			send_msg(f->workers[0], MSG_STOP, NULL); /* the warden's to say */
+		} else if (i == ARRAY_SIZE(bodies) + 2) {
+			buf_reset(&junk);
+			assert_int_equal(
+				msg_put_event(&junk, &(struct msg_event){.kind = EVENT_OP,
+									 .body = span_str("{}")}),
+				0);
+			buf_put_str(&junk, "junk after a good event");
+			send_msg(f->workers[0], MSG_EVENT, &junk);
 		} else {
 			send_event(f->workers[0], 5, false, "{}");
 			send_event(f->workers[0], 5, false, "{}"); /* numbers ascend */
