@@ -22,12 +22,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.dont_write_bytecode = True
 
+from sluicetest import cleanup  # noqa: E402
+
 # One test may take this long, unless it says otherwise (@seconds).
 TEST_SECONDS = 90
 
 
-class TooLong(Exception):
-    pass
+class TooLong(BaseException):
+    """Not an Exception: what a test expects to go wrong, and catches, is something else."""
 
 
 def on_alarm(*_):
@@ -63,7 +65,9 @@ def main():
     if options.logs:
         os.makedirs(options.logs, exist_ok=True)
     signal.signal(signal.SIGALRM, on_alarm)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cleanup.end_on_signals()
+    for path in cleanup.sweep():
+        print(f"      left by a run that was killed, removed: {path}", flush=True)
     passed, failed = run_all(tests, options)
     if options.count:
         with open(options.count, "w", encoding="ascii") as f:
@@ -81,7 +85,8 @@ def run_all(tests, options):
             world = World(options.build)
         except Exception:
             print("FAIL  e2e: could not set the stage\n" + traceback.format_exc(), flush=True)
-            return 0, len(tests)
+            failed = len(tests)
+            tests = []
         for name, function in tests:
             begin = time.monotonic()
             problem = run_one(function, world)
@@ -98,15 +103,19 @@ def run_all(tests, options):
                 failed += 1
                 renew(world)
         keep_log(world, options, "world")
+    except cleanup.Interrupted as e:
+        failed += 1
+        print(f"FAIL  e2e: ended by {e}; clearing away", flush=True)
     finally:
-        if world:
-            try:
-                world.close()
-                passed += 1
-                print("ok    e2e nothing is left behind", flush=True)
-            except Exception as e:
-                failed += 1
-                print(f"FAIL  e2e nothing is left behind\n{indent(str(e))}", flush=True)
+        # Whatever happens now, what was made is removed first.
+        cleanup.ignore_signals()
+        problems = cleanup.close_all() + cleanup.leftovers()
+        if problems:
+            failed += 1
+            print("FAIL  e2e nothing is left behind\n" + indent("\n".join(problems)), flush=True)
+        else:
+            passed += 1
+            print("ok    e2e nothing is left behind", flush=True)
     return passed, failed
 
 
@@ -115,7 +124,7 @@ def run_one(function, world):
     try:
         function(world)
         return None
-    except Exception:
+    except (Exception, TooLong):
         return traceback.format_exc()
     finally:
         signal.alarm(0)
@@ -138,7 +147,7 @@ def renew(world):
 
 
 def keep_log(world, options, name):
-    if options.logs and world.sluice:
+    if options.logs and world and world.sluice:
         with open(os.path.join(options.logs, f"{name}.log"), "w", encoding="utf-8") as f:
             f.write(world.sluice.log())
 

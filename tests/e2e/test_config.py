@@ -90,11 +90,3 @@ def test_help_and_wrong_usage(w):
     check(run([f"{w.build}/sluicectl", "frobnicate"], check_rc=False).returncode == 2)
     check(run([f"{w.build}/sluiced", "--nonsense"], check_rc=False).returncode != 0)
     check_in("0.1.0", run([f"{w.build}/sluiced", "--version"], check_rc=False).stdout)
-
-
-def test_two_daemons_do_not_share(w):
-    """A second sluiced with the same folders says so and leaves the first alone."""
-    done = run([f"{w.build}/sluiced", "--config", w.sluice.config_path], check_rc=False, timeout=30)
-    check(done.returncode != 0, done.stdout, done.stderr)
-    check_eq(w.sluice.ctl("status").returncode, 0)
-    check_in("50", w.agent.psql("SELECT count(*) FROM orders", "-At").out)

@@ -5,6 +5,7 @@ import os
 from sluicetest.postgres import GATEWAY_PASSWORD
 from sluicetest.sluice import body
 from sluicetest.util import check, check_eq, check_in, check_not_in, wait_until
+from sluicetest.world import WRONG_PASSWORD
 
 
 def ca_text(w):
@@ -102,7 +103,7 @@ def test_upstream_name_or_authority_wrong(w):
 
 def test_upstream_refuses_the_credential(w):
     out, _ = refused(w, "badpass.internal")
-    check_not_in("not-it", out)
+    check_not_in(WRONG_PASSWORD, out)
     # What the server said names the gateway's user; the agent need not know it.
     check_not_in('user "gateway"', out)
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import tempfile
 
+from . import cleanup
 from .util import Failure, check, cgroup2_root, end, remove_dir, run, temp_dir, wait_until
 
 TOKEN_PATH = "/var/run/secrets/sluice/token"
@@ -30,7 +31,9 @@ class Engine:
         self.holder = subprocess.Popen(
             ["unshare", "-m", "--propagation", "private", "sh", "-c",
              "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && echo ready && "
-             "exec sleep infinity"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+             "exec sleep infinity"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            preexec_fn=cleanup.dies_with_us)
+        cleanup.register(self)
         check(self.holder.stdout.readline() == "ready\n", "no mount namespace with cgroup2 for runc")
 
     def runc(self, *args):
@@ -38,6 +41,7 @@ class Engine:
                 *args]
 
     def close(self):
+        cleanup.unregister(self)
         end(self.holder)
         self.holder.stdout.close()
         remove_dir(self.dir)
@@ -54,6 +58,7 @@ class Container:
         self.secrets = os.path.join(self.dir, "secrets")
         self.agent = os.path.join(self.dir, "agent")
         self.running = False
+        cleanup.register(self)
         for path in ("rootfs", "secrets", "agent", "etc"):
             os.makedirs(os.path.join(self.dir, path))
         self._make_root(hosts or {})
@@ -139,6 +144,8 @@ class Container:
     def start(self):
         with open(os.path.join(self.dir, "config.json"), "w", encoding="ascii") as f:
             json.dump(self._spec(), f)
+        # Said before it is so: a start that is cut short is cleared away too.
+        self.running = True
         with open(os.path.join(self.dir, "log"), "wb") as log:
             rc = subprocess.run(self.engine.runc("run", "--detach", "--bundle", self.dir, self.id),
                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60,
@@ -146,7 +153,6 @@ class Container:
         if rc != 0:
             with open(os.path.join(self.dir, "log"), encoding="utf-8", errors="replace") as f:
                 raise Failure("runc run: " + f.read())
-        self.running = True
         return self
 
     def pid(self):
@@ -201,6 +207,7 @@ class Container:
         return self.popen(["/usr/bin/python3", "-u", "-c", script, *args], **kw)
 
     def close(self):
+        cleanup.unregister(self)
         if self.running:
             run(self.engine.runc("delete", "--force", self.id), check_rc=False)
             self.running = False

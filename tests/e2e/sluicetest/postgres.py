@@ -6,6 +6,7 @@ import pwd
 import signal
 import subprocess
 
+from . import cleanup
 from .util import Failure, end, free_port, remove_dir, run, temp_dir, wait_until
 
 # The gateway's credential. If it turns up on the agent's side or in the store, a test fails.
@@ -76,6 +77,7 @@ class Postgres:
         self.bin = bindir()
         self.log = os.path.join(self.dir, "log")
         self.process = None
+        cleanup.register(self)
         try:
             self._make(settings or {})
             self.start()
@@ -119,7 +121,7 @@ class Postgres:
     def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups",
+                ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig=TERM",
                  f"{self.bin}/postgres", "-D", self.data], cwd=self.dir, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, env={"PATH": "/usr/bin:/bin"})
         wait_until(self._ready, 30, lambda: f"PostgreSQL: {self.read_log()[-800:]}")
@@ -175,6 +177,7 @@ class Postgres:
         return int(self.sql("SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'gateway%'"))
 
     def close(self):
+        cleanup.unregister(self)
         self.stop()
         remove_dir(self.dir)
 

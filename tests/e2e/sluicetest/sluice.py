@@ -6,12 +6,13 @@ import itertools
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
-import time
 
 import yaml
 
+from . import cleanup
 from .util import (Failure, alive, cgroup2_root, check, children, end, free_port, remove_dir, run, temp_dir,
                    wait_until)
 
@@ -47,6 +48,7 @@ class Sluice:
         self.state_dir = os.path.join(self.dir, "state")
         self.run_dir = os.path.join(self.dir, "run")
         self.process = None
+        cleanup.register(self)
         self.config = {
             "node": "testnode", "state_dir": self.state_dir, "run_dir": self.run_dir, "bpf_dir": self.bpf_dir,
             "listen_port": free_port(), "policy": self.policy_path, "scopes": [self.scope],
@@ -76,7 +78,8 @@ class Sluice:
     def start(self, wait=True):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([f"{self.build}/sluiced", "--config", self.config_path],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            preexec_fn=cleanup.dies_with_us)
         if wait:
             wait_until(self._ready, 30, lambda: "sluiced to be ready:\n" + self.log()[-3000:])
         return self
@@ -220,27 +223,15 @@ class Sluice:
         return run([f"{self.build}/sluiced", "--config", self.config_path, "--detach"], check_rc=False)
 
     def close(self, checked=True):
+        cleanup.unregister(self)
         self.stop()
         detached = self.detach()
-        root = cgroup2_root() + self.scope
-        with contextlib.suppress(OSError):
-            for folder, _, _ in os.walk(root, topdown=False):
-                for _ in range(50):
-                    try:
-                        os.rmdir(folder)
-                        break
-                    except FileNotFoundError:
-                        break
-                    except OSError:
-                        time.sleep(0.05)
+        # Processes still there belong to a test that failed; what the others made went with its maker.
+        cleanup.remove_cgroup(cgroup2_root() + self.scope)
         left = self.leftovers()
         log = self.log()
         remove_dir(self.dir)
-        if os.path.isdir(self.bpf_dir):
-            for folder, _, files in os.walk(self.bpf_dir, topdown=False):
-                for name in files:
-                    os.unlink(os.path.join(folder, name))
-                os.rmdir(folder)
+        shutil.rmtree(self.bpf_dir, ignore_errors=True)
         if checked:
             check(not left, "left behind:", left, detached.stderr)
             check(not re.search(r"ERROR: AddressSanitizer|runtime error:", log), log[-3000:])

@@ -40,7 +40,7 @@ def _short(value, limit=4000):
 
 
 def temp_dir(name):
-    path = tempfile.mkdtemp(prefix=f"sluice-{name}-")
+    path = tempfile.mkdtemp(prefix=f"sluice-{name}-{os.getpid()}-")
     os.chmod(path, 0o755)
     return path
 

@@ -2,11 +2,14 @@
 
 import os
 
+from . import cleanup
 from .container import TOKEN_PATH, Container, Engine
 from .issuer import Issuer
 from .postgres import GATEWAY_PASSWORD, Postgres
 from .sluice import Sluice
 from .util import free_port, remove_dir, temp_dir
+
+WRONG_PASSWORD = "not-it-4Kx7"
 
 # Name -> address as containers see it. None of them exists anywhere: only sluice answers.
 HOSTS = {
@@ -43,6 +46,10 @@ POLICY = [
      "approval": {"groups": ["dba"], "wait": "2s", "valid": "2s"}},
     {"name": "free agents do as they like", "who": {"workload": "free-agent"}, "on": "*",
      "when": {"sql": {"verbs": ["*", "unknown"]}}, "effect": "allow"},
+    {"name": "everything, masked", "who": {"workload": "masked-agent"}, "on": "customers-db",
+     "when": {"sql": {"verbs": ["*", "unknown"]}}, "effect": "allow",
+     "mask": [{"columns": ["public.customers.ssn"], "with": "last4"},
+              {"columns": ["public.customers.card"], "with": "redact"}]},
     {"name": "no token asked for", "who": {"workload": "open-agent"}, "on": "open-db",
      "when": {"sql": {"verbs": ["select"]}}, "effect": "allow"},
 ]
@@ -54,21 +61,18 @@ class World:
         self.dir = temp_dir("world")
         self.engine = self.pg = self.sluice = None
         self._free = self._agent = None
-        try:
-            self.engine = Engine()
-            self.pg = Postgres()
-            self.issuer = Issuer(os.path.join(self.dir, "issuer"))
-            self.odd_port = free_port()
-            self._files()
-            self.sluice = self.new_sluice()
-        except BaseException:
-            self.close()
-            raise
+        cleanup.register(self)
+        self.engine = Engine()
+        self.pg = Postgres()
+        self.issuer = Issuer(os.path.join(self.dir, "issuer"))
+        self.odd_port = free_port()
+        self._files()
+        self.sluice = self.new_sluice()
 
     def _files(self):
         self.password_file = os.path.join(self.dir, "password")
         self.wrong_password_file = os.path.join(self.dir, "wrong")
-        for path, text in ((self.password_file, GATEWAY_PASSWORD), (self.wrong_password_file, "not-it")):
+        for path, text in ((self.password_file, GATEWAY_PASSWORD), (self.wrong_password_file, WRONG_PASSWORD)):
             with open(path, "w", encoding="ascii") as f:
                 f.write(text + "\n")
             os.chmod(path, 0o600)
@@ -120,6 +124,7 @@ class World:
             "workloads": [
                 {"name": "support-agent", "match": {"cgroup": "SCOPE/support-*"}, "token": token},
                 {"name": "hasty-agent", "match": {"cgroup": "SCOPE/hasty-*"}, "token": token},
+                {"name": "masked-agent", "match": {"cgroup": "SCOPE/masked-*"}, "token": token},
                 {"name": "free-agent", "match": {"cgroup": "SCOPE/free-*"}, "token": token},
                 {"name": "open-agent", "match": {"cgroup": "SCOPE/open-*"}}],
             "resources": self.resources()}
@@ -155,14 +160,8 @@ class World:
         return self._free
 
     def close(self):
-        for part in (self._agent, self._free):
-            if part:
+        cleanup.unregister(self)
+        for part in (self._agent, self._free, self.sluice, self.pg, self.engine):
+            if part and cleanup.in_use(part):
                 part.close()
-        try:
-            if self.sluice:
-                self.sluice.close()
-        finally:
-            for part in (self.pg, self.engine):
-                if part:
-                    part.close()
-            remove_dir(self.dir)
+        remove_dir(self.dir)
