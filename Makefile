@@ -14,7 +14,8 @@ DESTDIR  ?=
 ARCH_BPF := $(subst x86_64,x86,$(subst aarch64,arm64,$(shell uname -m)))
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes \
-	-Wpointer-arith -Wno-missing-field-initializers -Werror
+	-Wpointer-arith -Wno-missing-field-initializers -Werror \
+	$(if $(findstring clang,$(CC)),-Wno-string-concatenation)
 HARDEN := -fPIE -fstack-protector-strong -fcf-protection=full -fno-strict-aliasing
 LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 ifeq ($(SAN),1)

@@ -203,6 +203,7 @@ static void on_catalog(struct catalog_wait *w, struct pg_catalog *catalog,
 	if (s->catalog)
 		pg_catalog_unref(s->catalog);
 	s->catalog = catalog;
+	s->catalog_epoch = catalogs_epoch(&s->engine->catalogs, s->resource, s->startup.database);
 	if (s->state == SESSION_LOGIN) {
 		admit(s);
 		return;
@@ -256,6 +257,7 @@ static void on_dialed(struct dial *d, const struct proto_error *error)
 		return;
 	}
 	s->catalog = catalogs_get(&e->catalogs, s->resource, s->startup.database, CATALOG_STALE_NS);
+	s->catalog_epoch = e->catalogs.epoch;
 	if (s->catalog)
 		admit(s);
 	else if (session_load_catalog(s) < 0)

@@ -11,6 +11,8 @@ struct catalog_entry {
 	char *database;
 	struct pg_catalog *catalog; /* the last that was loaded whole */
 	uint64_t loaded_ns;
+	uint64_t epoch;	     /* of `catalog` */
+	uint64_t load_epoch; /* of the load under way */
 	/* A load under way. */
 	bool loading;
 	struct dial dial;
@@ -22,7 +24,7 @@ struct catalog_entry {
 
 void catalogs_init(struct catalogs *c, struct loop *loop)
 {
-	*c = (struct catalogs){.loop = loop};
+	*c = (struct catalogs){.loop = loop, .epoch = 1};
 }
 
 static void end_load(struct catalog_entry *e)
@@ -70,9 +72,17 @@ struct pg_catalog *catalogs_get(struct catalogs *c, const struct resource_config
 {
 	struct catalog_entry *e = find(c, resource, database);
 
-	if (!e || !e->catalog || now_ns() - e->loaded_ns > max_age_ns)
+	if (!e || !e->catalog || e->epoch != c->epoch || now_ns() - e->loaded_ns > max_age_ns)
 		return NULL;
 	return pg_catalog_ref(e->catalog);
+}
+
+uint64_t catalogs_epoch(const struct catalogs *c, const struct resource_config *resource,
+			const char *database)
+{
+	const struct catalog_entry *e = find(c, resource, database);
+
+	return e && e->catalog ? e->epoch : 0;
 }
 
 /* Database names come from agents: the oldest idle entry makes room for a new one. */
@@ -156,6 +166,7 @@ static void loaded(struct catalog_entry *e)
 		pg_catalog_unref(e->catalog);
 	e->catalog = TAKE_PTR(e->incoming);
 	e->loaded_ns = now_ns();
+	e->epoch = e->load_epoch;
 	end_load(e);
 	tell(e, NULL);
 }
@@ -241,6 +252,7 @@ int catalogs_load(struct catalogs *c, const struct resource_config *resource,
 		if (r < 0)
 			return r;
 		e->loading = true;
+		e->load_epoch = c->epoch;
 	}
 	wait->on_loaded = on_loaded;
 	wait->entry = e;

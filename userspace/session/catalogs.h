@@ -21,6 +21,9 @@ struct catalogs {
 	struct loop *loop;
 	struct catalog_entry *entries;
 	size_t n;
+	/* Raised whenever what this worker passes on may have changed a catalog: one whose load
+	 * began at an earlier epoch no longer tells what an unqualified name stands for. */
+	uint64_t epoch;
 };
 
 /* Embedded in whoever waits; zeroed before first use. */
@@ -35,9 +38,13 @@ struct catalog_wait {
 void catalogs_init(struct catalogs *c, struct loop *loop);
 void catalogs_done(struct catalogs *c);
 
-/* The catalog if there is one younger than max_age_ns, referenced for the caller; else NULL. */
+/* The catalog if there is one of this epoch and younger than max_age_ns, referenced for the caller;
+ * else NULL. */
 struct pg_catalog *catalogs_get(struct catalogs *c, const struct resource_config *resource,
 				const char *database, uint64_t max_age_ns);
+/* The epoch at which the load of the catalog there now began; 0: there is none. */
+uint64_t catalogs_epoch(const struct catalogs *c, const struct resource_config *resource,
+			const char *database);
 /* Load it (or join a load under way) and tell the waiter, from the loop. */
 _must_check_ int catalogs_load(struct catalogs *c, const struct resource_config *resource,
 			       const struct proto_ops *ops, struct tls_context *tls_context,

@@ -3,13 +3,13 @@
 #include <openssl/rand.h>
 
 #include "base/jsonw.h"
+#include "proto/postgres/pg_value.h"
 
-/* Text of a statement that goes into the event itself; the digest covers all of it. */
-#define TEXT_KEPT      (16u * 1024u)
-#define TEXT_KEPT_LESS 2048u /* when escaping made the whole too long */
-#define PARAMS_KEPT    (16u * 1024u)
-#define NAMES_KEPT     64u
-#define WHO_MAX	       (24u * 1024u)
+/* Text of a statement that goes into the event itself, and what does when escaping made the whole
+ * too long; the digest covers all of it. */
+static const size_t text_kept[] = {OP_TEXT_MAX, 16u * 1024u, 2048u};
+#define NAMES_KEPT 64u
+#define WHO_MAX	   (24u * 1024u)
 
 static void put_process(struct jsonw *w, const struct process *p, bool whole)
 {
@@ -127,15 +127,25 @@ int evidence_session(struct session *s, enum event_kind kind, const char *reason
 
 static void put_param(struct jsonw *w, const struct op_param *p)
 {
+	char buffer[PG_VALUE_TEXT_MAX];
+	const char *type = pg_type_name(p->type_oid);
+	struct span text = p->value;
+	/* Binary is shown as text where that is surely what the server reads, else as bytes. */
+	bool bytes = p->binary && pg_value_text(p->type_oid, p->value, p->cut, buffer, &text) < 0;
+
 	jsonw_object(w, NULL);
 	if (p->cut)
 		jsonw_uint(w, "cut", 1);
+	if (!p->is_null && bytes)
+		jsonw_hex(w, "hex", p->value);
 	if (p->is_null)
 		jsonw_uint(w, "null", 1);
-	else if (p->binary)
-		jsonw_hex(w, "hex", p->value);
-	else
-		jsonw_span(w, "text", p->value);
+	else if (!bytes)
+		jsonw_span(w, "text", text);
+	if (!p->is_null && p->binary && type)
+		jsonw_str(w, "type", type);
+	else if (!p->is_null && p->binary && p->type_oid > 0)
+		jsonw_uint(w, "type", p->type_oid);
 	jsonw_close(w);
 }
 
@@ -146,7 +156,7 @@ static void put_params(struct jsonw *w, const struct op *op)
 	if (op->n_params == 0)
 		return;
 	jsonw_array(w, "params");
-	for (size_t i = 0; i < op->n_params && kept < PARAMS_KEPT; i++) {
+	for (size_t i = 0; i < op->n_params && kept < EVIDENCE_PARAMS_MAX; i++) {
 		put_param(w, &op->params[i]);
 		kept += op->params[i].value.len;
 	}
@@ -244,9 +254,11 @@ static int build_op(struct session *s, const struct op *op, const struct sql_cla
 int evidence_op(struct session *s, const struct op *op, const struct sql_class *sql,
 		const struct verdict *v, struct buf *out)
 {
-	int r = build_op(s, op, sql, v, TEXT_KEPT, out);
+	int r = -ENOBUFS;
 
-	return r == -ENOBUFS ? build_op(s, op, sql, v, TEXT_KEPT_LESS, out) : r;
+	for (size_t i = 0; i < ARRAY_SIZE(text_kept) && r == -ENOBUFS; i++)
+		r = build_op(s, op, sql, v, text_kept[i], out);
+	return r;
 }
 
 int evidence_approval(struct session *s, const struct op *op, const struct sql_class *sql,

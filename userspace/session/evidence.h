@@ -7,6 +7,9 @@
 
 #include "session/session.h"
 
+/* Bytes of bind values that a record, or an approver, is shown. */
+#define EVIDENCE_PARAMS_MAX (16u * 1024u)
+
 /* Build s->who and s->who_long from process and principal. -ENOMEM. */
 _must_check_ int evidence_who(struct session *s);
 /* Body of session.open, session.refused (reason: a code; message: for people) and session.close. */

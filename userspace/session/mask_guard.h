@@ -17,6 +17,10 @@ struct search_path {
 	const char *const *schemas;
 };
 
+/* May this statement change which relation an unqualified name stands for afterwards: by the search
+ * path, by making or dropping relations, or by code that nobody here has read? */
+bool names_may_move(const struct sql_statement *s, const struct pg_catalog *catalog);
+
 /* A copy of op's class in which every unqualified table that the path and the catalog resolve has
  * its schema; the rest stay NULL. Where the path puts another schema before pg_catalog, functions
  * without a schema may be anybody's: they are calls. A qualified name that is not surely a column

@@ -1,5 +1,7 @@
 #include "session/mask_guard.h"
 
+#include "proto/postgres/pg_settings.h"
+
 /* The schema that an unqualified name is found in; NULL: in none of the path. */
 static const char *schema_of(const char *name, const struct search_path *path,
 			     const struct pg_catalog *catalog)
@@ -131,9 +133,31 @@ static bool resolve_statement(struct sql_statement *s, const struct search_path 
 	return add_hidden_calls(s, catalog, arena);
 }
 
+/* Statements that change which relations there are. */
+#define DDL (SQL_CREATE | SQL_ALTER | SQL_DROP)
+
+bool names_may_move(const struct sql_statement *s, const struct pg_catalog *catalog)
+{
+	if (s->setting && !pg_setting_keeps_path(s->setting))
+		return true;
+	if (s->verbs & (DDL | SQL_UNKNOWN | SQL_FUNCTION_CALL))
+		return true;
+	if (!(s->verbs & SQL_CALL))
+		return false;
+	/* What the database itself defines may do anything; what is built in is known. */
+	if (!catalog || streq(s->kind, "CallStmt"))
+		return true;
+	for (size_t i = 0; i < s->n_functions; i++)
+		if (!s->functions[i].harmless &&
+		    pg_catalog_has_function(catalog, s->functions[i].name))
+			return true;
+	return false;
+}
+
 const struct sql_class *names_resolve(const struct sql_class *sql, const struct search_path *path,
 				      const struct pg_catalog *catalog, struct arena *arena)
 {
+	struct search_path now = *path;
 	struct sql_class *c;
 
 	if (!catalog)
@@ -145,9 +169,12 @@ const struct sql_class *names_resolve(const struct sql_class *sql, const struct 
 	if (!copy_list(arena, &c->statements, c->n_statements, sizeof(*c->statements)))
 		return NULL;
 	for (size_t i = 0; i < c->n_statements; i++) {
-		if (!resolve_statement(&c->statements[i], path, catalog, arena))
+		if (!resolve_statement(&c->statements[i], &now, catalog, arena))
 			return NULL;
 		c->verbs |= c->statements[i].verbs;
+		/* `SET search_path …; SELECT …` in one text: the rest is read by another path. */
+		if (names_may_move(&c->statements[i], catalog))
+			now.known = false;
 	}
 	return c;
 }

@@ -38,46 +38,87 @@ static bool has_unresolved(const struct sql_class *sql)
 	return false;
 }
 
-static const struct sql_class *resolve_names(struct session *s, const struct op *op,
+/* Names as policy sees them: resolved where it is sure what they stand for. */
+static const struct sql_class *resolve_names(struct session *s, const struct sql_class *sql,
 					     struct arena *arena)
 {
-	struct search_path path = {.known = s->path_known && s->catalog};
-	const struct sql_class *sql;
+	struct search_path path = {
+		.known = s->path_known && s->catalog && !s->ddl_open &&
+			 s->catalog_epoch == s->engine->catalogs.epoch,
+	};
 
 	if (path.known)
 		path.n = pg_catalog_search_path(s->catalog, &path.schemas);
-	sql = sql_names_join(&s->names, op->sql, arena);
-	return sql ? names_resolve(sql, &path, s->catalog, arena) : NULL;
+	return names_resolve(sql, &path, s->catalog, arena);
+}
+
+/* Masks hold whatever an unqualified name stands for: any relation of that name may be meant. */
+static bool masks_hold(struct session *s, struct pending_op *p, const struct sql_class *joined,
+		       char *why, size_t size)
+{
+	const struct search_path unknown = {.known = false};
+	const struct sql_class *any = names_resolve(joined, &unknown, s->catalog, &p->arena);
+
+	(void)snprintf(why, size, "this is too large to be checked for masked columns");
+	return any && mask_guard(p->op, p->resolved, &p->verdict, s->catalog, why, size) == 0 &&
+	       mask_guard(p->op, any, &p->verdict, s->catalog, why, size) == 0;
+}
+
+/* Everything that would run can be shown to a person. */
+static bool can_be_shown(const struct op *op)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < op->n_params; i++) {
+		if (op->params[i].cut)
+			return false;
+		total += op->params[i].value.len;
+	}
+	return op->text_len <= op->text.len && !op->params_cut && total <= EVIDENCE_PARAMS_MAX;
 }
 
 static void judge(struct session *s, struct pending_op *p)
 {
 	struct facts facts = session_facts(s);
+	const struct sql_class *joined;
 	char why[VERDICT_REASON_MAX];
 
 	arena_reset(&p->arena);
-	p->resolved = resolve_names(s, p->op, &p->arena);
+	joined = sql_names_join(&s->names, p->op->sql, &p->arena);
+	p->resolved = joined ? resolve_names(s, joined, &p->arena) : NULL;
 	if (!p->resolved)
-		p->resolved = &unread;
+		p->resolved = joined = &unread;
 	facts.op = p->op;
 	facts.sql = p->resolved;
 	policy_decide(s->engine->policy, &facts, &p->verdict);
 	if (p->verdict.effect != EFFECT_REFUSE && p->verdict.n_masks > 0 &&
-	    mask_guard(p->op, p->resolved, &p->verdict, s->catalog, why, sizeof(why)) < 0)
+	    !masks_hold(s, p, joined, why, sizeof(why)))
 		refuse(&p->verdict, "42501", "%s", why);
-	if (p->verdict.effect == EFFECT_APPROVE && p->op->kind == OP_RUN &&
-	    (p->op->text_len > p->op->text.len || p->op->params_cut))
+	if (p->verdict.effect != EFFECT_APPROVE || p->op->kind != OP_RUN)
+		return;
+	/* A person decides on what is shown: all of it, in its own words. */
+	if (!can_be_shown(p->op))
 		refuse(&p->verdict, "54000",
 		       "this needs a person's approval and is too large to be shown to one");
+	else if (p->op->sql->verbs & SQL_EXECUTE)
+		refuse(&p->verdict, "0A000",
+		       "this needs a person's approval, and EXECUTE does not show what it runs: "
+		       "send "
+		       "the statement itself");
 }
 
 /* True: decided. False: it waits for a catalog (or the session has ended). */
 static bool decide(struct session *s, struct pending_op *p)
 {
+	/* What this session did to the catalog is committed or undone: others can see it too. */
+	if (s->ddl_open && !p->op->in_transaction && s->n_slots == 0) {
+		s->ddl_open = false;
+		s->engine->catalogs.epoch++;
+	}
 	judge(s, p);
 	/* Refused, and a name is not in the catalog: it may be new. Look once. */
 	if (p->verdict.effect == EFFECT_REFUSE && !p->reloaded && has_unresolved(p->resolved) &&
-	    s->path_known) {
+	    s->path_known && !s->ddl_open) {
 		struct pg_catalog *younger =
 			catalogs_get(&s->engine->catalogs, s->resource, s->startup.database,
 				     CATALOG_RELOAD_MIN_NS);
@@ -86,6 +127,7 @@ static bool decide(struct session *s, struct pending_op *p)
 		if (younger) {
 			pg_catalog_unref(s->catalog);
 			s->catalog = younger;
+			s->catalog_epoch = s->engine->catalogs.epoch;
 			judge(s, p);
 		} else if (session_load_catalog(s) == 0) {
 			p->wait = OP_WAIT_CATALOG;
@@ -178,18 +220,24 @@ static int add_slot(struct session *s, const struct pending_op *p)
 	return 0;
 }
 
-static void learn(struct session *s, const struct op *op)
+static void learn(struct session *s, const struct op *op, const struct sql_class *resolved)
 {
 	if (!op->sql)
 		return;
 	if (op->kind == OP_PREPARE || op->sql->verbs & (SQL_PREPARE | SQL_DECLARE))
 		sql_names_learn(&s->names, op);
-	for (size_t i = 0; i < op->sql->n_statements; i++) {
-		const struct sql_statement *st = &op->sql->statements[i];
+	for (size_t i = 0; i < resolved->n_statements; i++) {
+		const struct sql_statement *st = &resolved->statements[i];
 
-		if (!st->setting)
+		if (!names_may_move(st, s->catalog))
 			continue;
-		if (!pg_setting_keeps_path(st->setting))
+		/* Relations come and go; who changes the path, or runs code that nobody here has
+		 * read, leaves it unknown for good. */
+		if (st->verbs & (SQL_CREATE | SQL_ALTER | SQL_DROP | SQL_UNKNOWN | SQL_CALL)) {
+			s->ddl_open = true;
+			s->engine->catalogs.epoch++;
+		}
+		if (st->setting || st->verbs & (SQL_UNKNOWN | SQL_CALL))
 			s->path_known = false;
 	}
 }
@@ -218,7 +266,7 @@ static void forward(struct session *s, struct pending_op *p)
 		lost(s, -ENOMEM);
 		return;
 	}
-	learn(s, p->op);
+	learn(s, p->op, p->resolved);
 	s->n_ops++;
 	s->engine->n_ops++;
 	/* What the codec is told is only that it may pass. */
@@ -530,6 +578,8 @@ void pipeline_done(struct session *s, uint32_t op, const struct op_result *resul
 	recorded = slot->kind == OP_PREPARE && !*result->error;
 	memmove(slot, slot + 1, (size_t)(s->slots + s->n_slots - slot - 1) * sizeof(*slot));
 	s->n_slots--;
+	if (s->ddl_open)
+		e->catalogs.epoch++;
 	if (!recorded) {
 		r = evidence_result(s, op, result, &e->event);
 		if (r == 0)

@@ -257,15 +257,18 @@ static void tls_progress(struct session *s)
 	session_pump_later(s);
 }
 
+/* 1: what was full has room again. */
 static int flush(struct session *s)
 {
+	bool full = peer_out_high(&s->agent) || peer_out_high(&s->server);
+
 	if (peer_flush(&s->agent) < 0) {
 		session_begin_drain(s, "client gone");
 		return -EPIPE;
 	}
 	if (peer_flush(&s->server) < 0)
 		s->server.eof = true;
-	return 0;
+	return full && !peer_out_high(&s->agent) && !peer_out_high(&s->server);
 }
 
 static void pump(struct session *s)
@@ -273,14 +276,20 @@ static void pump(struct session *s)
 	struct engine *e = s->engine;
 	bool moved = true;
 	bool approval;
+	int r;
 
 	for (int round = 0; moved && round < PUMP_ROUNDS_MAX; round++) {
 		if (s->pending.wait == OP_WAIT_GATE)
 			pipeline_continue(s);
 		moved = feed(s, PROTO_AGENT);
 		moved |= feed(s, PROTO_SERVER);
-		if (s->state >= SESSION_DRAIN || flush(s) < 0)
+		if (s->state >= SESSION_DRAIN)
 			break;
+		r = flush(s);
+		if (r < 0)
+			break;
+		/* What waits in a buffer is no event of the socket: look at it now. */
+		moved |= r > 0;
 		if (s->tls_wanted)
 			begin_tls(s);
 		if (s->state == SESSION_TLS) {

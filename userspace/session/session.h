@@ -134,7 +134,9 @@ struct session {
 	struct pg_catalog *catalog;
 	struct catalog_wait catalog_wait;
 	bool masks_in_force;
+	uint64_t catalog_epoch;
 	bool path_known; /* the search path is as at login */
+	bool ddl_open;	 /* relations may have changed in a way that only this session sees yet */
 	struct sql_names names;
 	struct pending_op pending;
 	uint64_t open_request; /* record of SESSION_OPEN */

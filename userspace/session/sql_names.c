@@ -58,6 +58,9 @@ static int join_statement(struct arena *arena, struct sql_statement *to,
 	if (r == 0)
 		r = join_array(arena, sizeof(*to->columns), to->columns, to->n_columns,
 			       from->columns, from->n_columns, &to->columns, &to->n_columns);
+	if (r == 0)
+		r = join_array(arena, sizeof(*to->ranges), to->ranges, to->n_ranges, from->ranges,
+			       from->n_ranges, &to->ranges, &to->n_ranges);
 	return r;
 }
 

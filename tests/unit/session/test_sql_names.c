@@ -66,21 +66,27 @@ static void a_name_stands_for_all_it_was_given(void **state)
 	struct sql_class first = prepare_of("p", SQL_SELECT, "customers", &a, &ta);
 	struct sql_class second = prepare_of("p", SQL_DELETE, "orders", &b, &tb);
 	struct sql_class use = use_of("p", SQL_EXECUTE, &st);
+	struct sql_range range = {.alias = "c", .schema = "public", .table = "customers"};
 	const struct sql_class *joined;
 	struct sql_names n;
 
 	(void)state;
+	a.ranges = &range;
+	a.n_ranges = 1;
 	sql_names_init(&n);
 	learn_class(&n, &first);
 	learn_class(&n, &first); /* the same again takes no room */
 	assert_int_equal(n.n, 1);
 	learn_class(&n, &second);
 	/* The texts they came from go away. */
+	memset(&range, 0, sizeof(range));
 	memset(&ta, 0, sizeof(ta));
 	memset(&a, 0, sizeof(a));
 	joined = sql_names_join(&n, &use, &arena);
 	assert_non_null(joined);
 	assert_int_equal(joined->verbs, SQL_EXECUTE | SQL_SELECT | SQL_DELETE);
+	assert_int_equal(joined->statements[0].n_ranges, 1);
+	assert_string_equal(joined->statements[0].ranges[0].table, "customers");
 	assert_int_equal(joined->statements[0].n_tables, 2);
 	assert_string_equal(joined->statements[0].tables[0].name, "orders");
 	assert_string_equal(joined->statements[0].tables[1].name, "customers");
