@@ -1,6 +1,7 @@
 #include "tools/audit_print.h"
 
 #include "audit/visible.h"
+#include "tools/param_text.h"
 
 #define TEXT_SHOWN 160u /* bytes of a text that are shown in a list */
 #define HASH_SHOWN 12u
@@ -174,17 +175,8 @@ static void put_why(struct buf *out, json_t *root)
 static void put_params(struct buf *out, const json_t *params)
 {
 	for (size_t i = 0; i < json_array_size(params); i++) {
-		json_t *p = json_array_get(params, i);
-		json_t *text = json_is_object(p) ? json_object_get(p, "text") : p;
-		json_t *hex = json_object_get(p, "hex");
-
 		buf_putf(out, "%s$%zu=", i > 0 ? ", " : "", i + 1);
-		if (json_is_string(text))
-			put_text(out, text, TEXT_SHOWN);
-		else if (json_is_string(hex))
-			put_text(out, hex, TEXT_SHOWN);
-		else
-			buf_put_str(out, "null");
+		param_put(out, json_array_get(params, i), TEXT_SHOWN);
 	}
 }
 

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "tools/cmd.h"
 #include "tools/ctl.h"
+#include "tools/param_text.h"
 
 #define DIGEST_LEN 32
 
@@ -109,15 +110,12 @@ static void print_params(const json_t *params)
 	size_t i;
 
 	json_array_foreach (params, i, one) {
+		_cleanup_buf_ struct buf value = BUF_INIT(CTL_ANSWER_MAX);
 		char name[32];
 
 		(void)snprintf(name, sizeof(name), "  $%zu", i + 1);
-		if (json_object_get(one, "null"))
-			print_field(name, "NULL");
-		else if (json_object_get(one, "hex"))
-			print_field(name, ctl_text(one, "hex"));
-		else
-			print_field(name, *ctl_text(one, "text") ? ctl_text(one, "text") : "''");
+		param_put(&value, one, 0);
+		printf("%-11s %.*s\n", name, SPAN_FMT(buf_span(&value)));
 		if (json_object_get(one, "cut"))
 			print_field("", "(longer than shown: the digest covers all of it)");
 	}

@@ -1,6 +1,7 @@
 """One approval, one operation: bound to what was shown, once, in time, by somebody who may."""
 
 import os
+import re
 import signal
 import time
 
@@ -152,6 +153,24 @@ print(cur.rowcount); c.rollback()
     out, _ = p.communicate(timeout=15)
     check_in("\n1\n", out)
     check_in(asked["id"], out)
+
+
+def test_binary_bind_values_are_shown_as_people_read_them(w):
+    p = w.agent.popen_python("""
+import psycopg
+c = psycopg.connect("host=db.internal dbname=customers")
+c.add_notice_handler(lambda d: print(d.message_primary, flush=True))
+cur = c.execute("UPDATE customers SET balance = balance + %b, name = coalesce(%b, name) WHERE id = %b",
+                (4096.5, None, 5))
+print(cur.rowcount); c.rollback()
+""")
+    asked = w.sluice.pending("coalesce($2")
+    shown = w.sluice.ctl("approvals", "show", asked["id"]).stdout
+    for line in (r"\$1 +4096\.5 \(float8\)", r"\$2 +NULL", r"\$3 +5 \(int2\)"):
+        check(re.search(line, shown), shown)
+    w.sluice.ctl("approvals", "approve", asked["id"])
+    p.communicate(timeout=15)
+    check_in("$3=5 (int2)", w.sluice.ctl("audit", "search").stdout)
 
 
 def test_held_in_a_transaction_and_others_go_on(w):

@@ -35,6 +35,7 @@ struct op_param {
 	bool binary;
 	struct span value; /* at most OP_PARAM_TEXT_MAX bytes, cut marks that there was more */
 	bool cut;
+	uint32_t type_oid; /* as declared with the statement or told by the server; 0: not known */
 };
 
 struct op {

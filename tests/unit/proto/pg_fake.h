@@ -167,13 +167,16 @@ static int fake_op(void *ctx, const struct op *op)
 	(void)snprintf(text, sizeof(text), "%.*s", SPAN_FMT(op->text));
 	buf_putf(&f->log, "op %u %s %s [%s]", op->id, op->kind == OP_RUN ? "run" : "prepare", text,
 		 fake_verbs(op->sql->verbs, verbs));
-	for (size_t i = 0; i < op->n_params; i++)
+	for (size_t i = 0; i < op->n_params; i++) {
+		if (op->params[i].type_oid > 0)
+			buf_putf(&f->log, " (%u)", op->params[i].type_oid);
 		if (op->params[i].is_null)
 			buf_putf(&f->log, " null");
 		else
 			buf_putf(&f->log, " %.8s%.*s", op->params[i].binary ? "b:" : "",
 				 (int)MIN(op->params[i].value.len, (size_t)16),
 				 (const char *)op->params[i].value.p);
+	}
 	buf_putf(&f->log, "%s%s\n", op->params_cut ? " cut" : "",
 		 op->binary_results ? " binary" : "");
 	if (strstr(text, "hold")) {

@@ -123,6 +123,53 @@ TEST(extended_query)
 	assert_true(postgres_ops.idle(f->codec));
 }
 
+/* Types of bind values: as declared; what was left open, as the server says when it is asked; of a
+ * name that SQL may have given another meaning, none. */
+TEST(types_of_bind_values)
+{
+	agent_msg(f, 'P', "zzhii", "s", "select $1, $2", 2, 23u, 0u);
+	agent_msg(f, 'B', "zzhhvnh", "", "s", 0, 2, "1", 0);
+	agent_msg(f, 'D', "bz", 'S', "s");
+	agent_sync(f);
+	server_msg(f, '1', "");
+	server_msg(f, '2', "");
+	server_msg(f, 't', "hii", 2, 23u, 1043u);
+	server_msg(f, 'n', "");
+	server_ready(f, 'I');
+	expect_agent(f, "12tnZ");
+	agent_msg(f, 'B', "zzhhvvh", "", "s", 0, 2, "1", "x", 0);
+	agent_msg(f, 'B', "zzhhvvvh", "p", "s", 0, 3, "1", "x", "y", 0);
+	agent_sync(f);
+	server_msg(f, '2', "");
+	server_msg(f, '2', "");
+	server_ready(f, 'T');
+	agent_query(f, "deallocate all");
+	server_tag(f, "DEALLOCATE ALL");
+	server_ready(f, 'T');
+	agent_msg(f, 'B', "zzhhvvh", "", "s", 0, 2, "1", "x", 0);
+	expect_log(f, "op 1 prepare select $1, $2 [select]\n"
+		      "op 2 run select $1, $2 [select] (23) 1 null\n"
+		      "done 1 rows=0 masked=0 not run\n"
+		      "done 2 rows=0 masked=0 not run\n"
+		      "op 3 run select $1, $2 [select] (23) 1 (1043) x\n"
+		      "op 4 run select $1, $2 [select] (23) 1 (1043) x y\n"
+		      "op 5 run deallocate all [deallocate]\n"
+		      "done 3 rows=0 masked=0 not run\n"
+		      "done 5 DEALLOCATE ALL rows=0 masked=0\n"
+		      "op 6 run select $1, $2 [execute|unknown] 1 x\n");
+}
+
+TEST(types_the_server_gets_wrong)
+{
+	agent_parse(f, "s", "select $1");
+	agent_msg(f, 'D', "bz", 'S', "s");
+	agent_sync(f);
+	server_msg(f, '1', "");
+	server_msg(f, 't', "hi", 2, 23u);
+	assert_int_equal(f->last, -EPROTO);
+	assert_true(agent_has(f, "C08P01"));
+}
+
 TEST(prepared_statement)
 {
 	agent_parse(f, "s", "select 1");
@@ -1042,6 +1089,8 @@ int main(void)
 		cmocka_unit_test(refused_and_server_ends),
 		cmocka_unit_test(refused_and_server_takes_it),
 		cmocka_unit_test(extended_query),
+		cmocka_unit_test(types_of_bind_values),
+		cmocka_unit_test(types_the_server_gets_wrong),
 		cmocka_unit_test(prepared_statement),
 		cmocka_unit_test(row_limits),
 		cmocka_unit_test(portal_again),

@@ -95,12 +95,15 @@ int pg_ask_query(struct pg_codec *c, struct span body, bool cut)
 	return put(c, PG_ASK_QUERY, op);
 }
 
-static int parse_types(struct cursor *cur)
+static int parse_types(struct cursor *cur, struct span *ret_oids)
 {
+	struct span oids;
 	uint16_t n;
 
-	if (cursor_be16(cur, &n) < 0 || cursor_skip(cur, (size_t)n * 4) < 0 || cursor_left(cur) > 0)
+	if (cursor_be16(cur, &n) < 0 || cursor_span(cur, (size_t)n * 4, &oids) < 0 ||
+	    cursor_left(cur) > 0)
 		return -EBADMSG;
+	*ret_oids = oids;
 	return 0;
 }
 
@@ -110,6 +113,7 @@ int pg_ask_parse(struct pg_codec *c, struct span body, bool cut)
 	struct pg_stmt *stmt = NULL;
 	struct span name;
 	struct span text;
+	struct span oids = {0};
 	struct pg_op *op = NULL;
 	size_t text_len;
 	int r;
@@ -120,7 +124,7 @@ int pg_ask_parse(struct pg_codec *c, struct span body, bool cut)
 		if (!cut)
 			return truncated(c, "Parse");
 		text = cursor_rest(&cur);
-	} else if (!cut && parse_types(&cur) < 0) {
+	} else if (!cut && parse_types(&cur, &oids) < 0) {
 		return truncated(c, "Parse");
 	}
 	if (name.len > PG_NAME_MAX)
@@ -138,7 +142,7 @@ int pg_ask_parse(struct pg_codec *c, struct span body, bool cut)
 		return fatal_memory(c);
 	c->ask.stmt = stmt;
 	stmt->sql = pg_classify(c, text, cut, &stmt->sql_owned);
-	if (pg_digest(c, text, stmt->text_sha256) < 0)
+	if (pg_digest(c, text, stmt->text_sha256) < 0 || pg_stmt_set_types(stmt, oids) < 0)
 		return fatal_memory(c);
 	r = new_op(c, OP_PREPARE, &op);
 	if (r < 0)
@@ -239,8 +243,8 @@ static int read_value(struct cursor *cur, struct op_param *ret, bool *ret_whole)
 }
 
 /* All values of a Bind or FunctionCall: kept, counted, digested. Of a cut message those that are
- * there; the cursor is then at its end. */
-static int read_values(struct pg_codec *c, struct cursor *cur, bool cut)
+ * there; the cursor is then at its end. stmt says their types; NULL: none are known. */
+static int read_values(struct pg_codec *c, struct cursor *cur, bool cut, const struct pg_stmt *stmt)
 {
 	struct op *seen = &c->ask.op_seen;
 	struct formats formats;
@@ -262,6 +266,7 @@ static int read_values(struct pg_codec *c, struct cursor *cur, bool cut)
 			break;
 		}
 		p.binary = is_binary(&formats, i);
+		p.type_oid = stmt ? pg_stmt_type(stmt, i) : 0;
 		if (i < OP_PARAMS_MAX)
 			c->params[i] = p;
 	}
@@ -307,7 +312,7 @@ int pg_ask_bind(struct pg_codec *c, struct span body, bool cut)
 	c->ask.kept_name = pg_name_kept(portal);
 	if (show_statement(c, stmt, "EXECUTE", name) < 0)
 		return fatal_memory(c);
-	if (read_values(c, &cur, cut) < 0)
+	if (read_values(c, &cur, cut, stmt && !known->suspect ? stmt : NULL) < 0)
 		return truncated(c, "Bind");
 	if (cut) {
 		/* What results are asked for comes behind the values. */
@@ -340,7 +345,7 @@ int pg_ask_function(struct pg_codec *c, struct span body, bool cut)
 	(void)snprintf(oid_text, sizeof(oid_text), "%u", oid);
 	if (show_statement(c, NULL, "function call by OID", span_str(oid_text)) < 0)
 		return fatal_memory(c);
-	if (read_values(c, &cur, cut) < 0)
+	if (read_values(c, &cur, cut, NULL) < 0)
 		return truncated(c, "FunctionCall");
 	if (cut) {
 		c->ask.op_seen.binary_results = true;

@@ -240,7 +240,29 @@ static int on_parameters(struct pg_codec *c, struct pg_reply *reply)
 	if (reply->kind != PG_REPLY_DESCRIBE_STATEMENT || reply->state != PG_WAITING)
 		return pg_fatal_backend(c, PG_OUT_OF_TURN);
 	reply->state = PG_DESCRIBED;
-	return pg_back_pass(c);
+	/* Of more parameters than are kept, what was declared stands. */
+	if (!reply->stmt || c->back.length > 4 + PG_TYPES_MAX)
+		return pg_back_pass(c);
+	return pg_back_gather(c, PG_TYPES_MAX);
+}
+
+/* What the server found out: people are shown values by these. */
+static int on_types(struct pg_codec *c, struct span whole)
+{
+	struct cursor cur = cursor_of(span_skip(whole, PG_HEADER));
+	struct pg_reply *reply = pg_reply_first(c);
+	struct span oids;
+	uint16_t n;
+	int r;
+
+	if (cursor_be16(&cur, &n) < 0 || cursor_span(&cur, (size_t)n * 4, &oids) < 0 ||
+	    cursor_left(&cur) > 0)
+		return pg_fatal_backend(c, "a malformed ParameterDescription");
+	r = pg_stmt_set_types(reply->stmt, oids);
+	if (r < 0)
+		return pg_fatal(c, r, "53200", "Try again.", "sluice: out of memory");
+	r = pg_to_agent(c, whole);
+	return r < 0 ? r : 1;
 }
 
 static int on_ready(struct pg_codec *c, struct span whole)
@@ -452,6 +474,9 @@ static int on_whole(struct pg_codec *c, struct span whole)
 		break;
 	case 'C':
 		r = on_complete(c, whole);
+		break;
+	case 't':
+		r = on_types(c, whole);
 		break;
 	default:
 		r = on_ready(c, whole);

@@ -75,6 +75,7 @@ struct pg_reply {
 	uint64_t rows;	/* of the current result */
 	struct pg_op *op;
 	struct pg_name *name;
+	struct pg_stmt *stmt; /* described: told the types of its parameters; reference held */
 };
 
 #define PG_REPLIES_MIN	 16u

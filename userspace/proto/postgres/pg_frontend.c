@@ -146,6 +146,7 @@ static int refuse_name(struct pg_codec *c)
 
 static int on_describe(struct pg_codec *c, struct span body)
 {
+	struct pg_reply *reply;
 	struct pg_name *n;
 	struct span name;
 	char what;
@@ -162,7 +163,10 @@ static int on_describe(struct pg_codec *c, struct span body)
 			n->op->described = c->executes;
 		pg_reply_push(c, PG_REPLY_DESCRIBE_PORTAL, n->op, NULL);
 	} else {
-		pg_reply_push(c, PG_REPLY_DESCRIBE_STATEMENT, NULL, NULL);
+		n = pg_names_find(&c->names, PG_STATEMENT, name);
+		reply = pg_reply_push(c, PG_REPLY_DESCRIBE_STATEMENT, NULL, NULL);
+		if (n && !n->suspect && n->stmt)
+			reply->stmt = pg_stmt_ref(n->stmt);
 	}
 	c->extended = true;
 	return forward_held(c);

@@ -14,6 +14,7 @@ void pg_names_init(struct pg_names *t, void *ctx, void (*op_unref)(void *, struc
 static void stmt_free(struct pg_stmt *s)
 {
 	free(s->text);
+	free(s->types);
 	free(s);
 }
 
@@ -232,9 +233,35 @@ int pg_stmt_new(struct pg_names *t, struct span text, size_t text_len, struct pg
 	s->refs = 1;
 	s->sql = NULL;
 	s->sql_owned = false;
+	s->n_types = 0;
 	t->text_bytes += kept;
 	*ret_stmt = s;
 	return 0;
+}
+
+int pg_stmt_set_types(struct pg_stmt *s, struct span oids)
+{
+	size_t n = MIN(oids.len / 4, (size_t)OP_PARAMS_MAX);
+	struct cursor cur = cursor_of(oids);
+
+	if (n > s->cap_types) {
+		uint32_t *types = realloc(s->types, n * sizeof(*types));
+
+		if (!types)
+			return -ENOMEM;
+		s->types = types;
+		s->cap_types = n;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (cursor_be32(&cur, &s->types[i]) < 0)
+			return -EBADMSG;
+	s->n_types = n;
+	return 0;
+}
+
+uint32_t pg_stmt_type(const struct pg_stmt *s, size_t i)
+{
+	return i < s->n_types ? s->types[i] : 0;
 }
 
 struct pg_stmt *pg_stmt_ref(struct pg_stmt *s)

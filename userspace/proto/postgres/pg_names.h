@@ -27,6 +27,9 @@ struct pg_stmt {
 	size_t cap;
 	struct pg_stmt *next_free;
 	uint8_t *text;
+	size_t n_types; /* of parameters, from the first; at most OP_PARAMS_MAX */
+	size_t cap_types;
+	uint32_t *types;
 };
 
 enum pg_name_kind {
@@ -96,6 +99,11 @@ void pg_name_unref(struct pg_names *t, struct pg_name *n);
  * -ENOSPC: the session's statements would take too much memory. */
 _must_check_ int pg_stmt_new(struct pg_names *t, struct span text, size_t text_len,
 			     struct pg_stmt **ret_stmt);
+/* Types of its parameters, big-endian OIDs as they stand in messages: as declared (0: the server is
+ * to find out), later as the server tells. -ENOMEM. */
+_must_check_ int pg_stmt_set_types(struct pg_stmt *s, struct span oids);
+/* The type of parameter i, from 0; 0: not known. */
+uint32_t pg_stmt_type(const struct pg_stmt *s, size_t i);
 struct pg_stmt *pg_stmt_ref(struct pg_stmt *s);
 void pg_stmt_unref(struct pg_names *t, struct pg_stmt *s);
 

@@ -144,6 +144,8 @@ void pg_reply_pop(struct pg_codec *c)
 		c->copy_maybe = c->copy_in = false;
 	if (reply.name)
 		pg_name_unref(&c->names, reply.name);
+	if (reply.stmt)
+		pg_stmt_unref(&c->names, reply.stmt);
 	pg_op_unref(c, reply.op);
 }
 

@@ -36,6 +36,7 @@
 #define PG_COLUMNS_HOLD_MAX (256u * 1024u) /* 1664 columns of 63 + 19 bytes */
 #define PG_STATUS_HOLD_MAX  (64u * 1024u)
 #define PG_TAG_MAX	    1024u
+#define PG_TYPES_MAX	    1024u /* ParameterDescription */
 
 /* Errors that a codec gives of its own. */
 #define PG_PROTOCOL_VIOLATION	 "08P01"
