@@ -1,5 +1,8 @@
-/* Any text has a class, and the class holds together. */
+/* Any text has a class, and the class holds together; texts of one shape have the same class. */
 #include "proto/sql/classify.h"
+#include "proto/sql/shape.h"
+
+#include "../unit/proto/sql_render.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,6 +30,34 @@ static void check_statement(const struct sql_statement *s, size_t size)
 		check(s->search_path[i] != NULL);
 }
 
+/* The text with other numbers where its shape has none. */
+static void check_shape(struct span text, const struct sql_class *c)
+{
+	static struct sql_cache *none;
+	static struct buf a = BUF_INIT(1u << 20);
+	static struct buf b = BUF_INIT(1u << 20);
+	static uint8_t other[4096];
+	const struct sql_class *d;
+
+	if (text.len > sizeof(other) || !sql_shape(text, other) || !sql_shape_decides(c))
+		return;
+	if (!none)
+		check(sql_cache_new(0, 0, &none) == 0);
+	for (size_t i = 0; i < text.len; i++)
+		if (other[i] != text.p[i])
+			other[i] = text.p[i] == '7' ? '8' : '7';
+	d = sql_classify(none, span_of(other, text.len));
+	check(!d->error && d->verbs == c->verbs && d->n_statements == c->n_statements);
+	for (size_t i = 0; i < c->n_statements; i++)
+		check(d->statements[i].offset == c->statements[i].offset &&
+		      d->statements[i].len == c->statements[i].len &&
+		      streq(d->statements[i].kind, c->statements[i].kind));
+	(void)render_class(&a, c);
+	(void)render_class(&b, d);
+	check(span_eq(buf_span(&a), buf_span(&b)));
+	sql_class_release(none, d);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct sql_class *c;
@@ -40,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		verbs |= c->statements[i].verbs;
 	}
 	check(c->verbs == (c->n_statements > 0 ? verbs : (uint32_t)SQL_EMPTY));
+	check_shape(span_of(data, size), c);
 	sql_class_release(cache, c);
 	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "proto/sql/pack.h"
 #include "proto/sql/parse.h"
+#include "proto/sql/shape.h"
 #include "proto/sql/siphash.h"
 
 /* Longer texts are seldom sent twice, and are not kept. */
@@ -17,7 +18,8 @@ struct entry {
 	uint64_t hash;
 	size_t bytes; /* of this block */
 	size_t text_len;
-	const uint8_t *text;
+	uint8_t *text; /* or its shape */
+	bool shape;
 	unsigned refs; /* held by callers */
 	bool kept;     /* in the table */
 };
@@ -33,6 +35,7 @@ struct sql_cache {
 	struct entry *newest;
 	struct entry *oldest;
 	struct arena scratch;
+	uint8_t shape[CACHE_TEXT_MAX];
 };
 
 static struct sql_statement no_memory_statement = {.verbs = SQL_UNKNOWN, .kind = ""};
@@ -117,11 +120,24 @@ void sql_cache_free(struct sql_cache *c)
 	free(c);
 }
 
-static struct entry *find(const struct sql_cache *c, uint64_t hash, struct span text)
-{
-	struct entry *e = c->table[hash & c->mask];
+/* What a text is kept under: itself or its shape. */
+struct sought {
+	struct span text;
+	uint64_t hash;
+	bool shape;
+};
 
-	while (e && (e->hash != hash || !span_eq(span_of(e->text, e->text_len), text)))
+static struct sought seek(const struct sql_cache *c, struct span text, bool shape)
+{
+	return (struct sought){.text = text, .hash = siphash13(c->key, text), .shape = shape};
+}
+
+static struct entry *find(const struct sql_cache *c, const struct sought *by)
+{
+	struct entry *e = c->table[by->hash & c->mask];
+
+	while (e && (e->hash != by->hash || e->shape != by->shape ||
+		     !span_eq(span_of(e->text, e->text_len), by->text)))
 		e = e->hash_next;
 	return e;
 }
@@ -140,47 +156,75 @@ static struct entry *make_entry(struct sql_cache *c, struct span text)
 	if (e) {
 		e->class = pack_copy(&parsed.class, e + 1);
 		e->bytes = sizeof(*e) + packed + kept_text;
-		e->text = (const uint8_t *)(e + 1) + packed;
+		e->text = (uint8_t *)(e + 1) + packed;
 		e->text_len = kept_text;
 		if (kept_text > 0)
-			memcpy((uint8_t *)(e + 1) + packed, text.p, kept_text);
+			memcpy(e->text, text.p, kept_text);
 	}
 	parsed_done(&parsed);
 	arena_reset(&c->scratch);
 	return e;
 }
 
-static void keep(struct sql_cache *c, struct entry *e, uint64_t hash)
+static void keep(struct sql_cache *c, struct entry *e, const struct sought *by)
 {
 	if (c->n_max == 0 || e->bytes > c->bytes_max)
 		return;
 	while (c->oldest && (c->n >= c->n_max || c->bytes + e->bytes > c->bytes_max))
 		forget(c, c->oldest);
-	e->hash = hash;
-	e->hash_next = c->table[hash & c->mask];
-	c->table[hash & c->mask] = e;
+	/* A shape is as long as its text. */
+	if (by->shape)
+		memcpy(e->text, by->text.p, by->text.len);
+	e->shape = by->shape;
+	e->hash = by->hash;
+	e->hash_next = c->table[by->hash & c->mask];
+	c->table[by->hash & c->mask] = e;
 	e->kept = true;
 	c->n++;
 	c->bytes += e->bytes;
 	link_newest(c, e);
 }
 
-const struct sql_class *sql_classify(struct sql_cache *c, struct span text)
+static struct entry *look_up(struct sql_cache *c, const struct sought *by)
 {
-	bool keepable = text.len <= CACHE_TEXT_MAX;
-	uint64_t hash = keepable ? siphash13(c->key, text) : 0;
-	struct entry *e = keepable ? find(c, hash, text) : NULL;
+	struct entry *e = find(c, by);
 
 	if (e) {
 		unlink_use(c, e);
 		link_newest(c, e);
-	} else {
-		e = make_entry(c, text);
-		if (!e)
-			return &no_memory_class;
-		if (keepable)
-			keep(c, e, hash);
 	}
+	return e;
+}
+
+static struct entry *classify_kept(struct sql_cache *c, struct span text)
+{
+	bool shaped = sql_shape(text, c->shape);
+	struct sought by_shape;
+	struct sought by_text;
+	struct entry *e = NULL;
+
+	if (shaped) {
+		by_shape = seek(c, span_of(c->shape, text.len), true);
+		e = look_up(c, &by_shape);
+	}
+	if (e)
+		return e;
+	by_text = seek(c, text, false);
+	e = look_up(c, &by_text);
+	if (e)
+		return e;
+	e = make_entry(c, text);
+	if (e)
+		keep(c, e, shaped && sql_shape_decides(&e->class) ? &by_shape : &by_text);
+	return e;
+}
+
+const struct sql_class *sql_classify(struct sql_cache *c, struct span text)
+{
+	struct entry *e = text.len <= CACHE_TEXT_MAX ? classify_kept(c, text) : make_entry(c, text);
+
+	if (!e)
+		return &no_memory_class;
 	e->refs++;
 	return &e->class;
 }
