@@ -91,20 +91,25 @@ gone()
 	! kill -0 "$1" 2>/dev/null
 }
 
+# A pid may have become somebody else's: only a process that bears our mark is ended.
+end_ours()
+{
+	if [ -r "/proc/$1/environ" ] && tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | grep -qx 'SLUICE_DEMO=1'; then
+		kill -TERM "$1" 2>/dev/null
+		wait_for 15 gone "$1" || kill -KILL "$1" 2>/dev/null
+	fi
+}
+
 # End what the demo started, by its pid, and remove what it made.
 stop()
 {
-	local pid name
+	# Started a moment ago, its pid file not written yet.
+	local name last=${!:-}
 	for name in agent sluiced stage; do
-		[ -s "$dir/$name.pid" ] || continue
-		pid=$(<"$dir/$name.pid")
-		# A pid may have become somebody else's: only a process that names our folder or is ours.
-		if [ -r "/proc/$pid/environ" ] && tr '\0' '\n' <"/proc/$pid/environ" | grep -qx 'SLUICE_DEMO=1'; then
-			kill -TERM "$pid" 2>/dev/null
-			wait_for 15 gone "$pid" || kill -KILL "$pid" 2>/dev/null
-		fi
+		[ ! -s "$dir/$name.pid" ] || end_ours "$(<"$dir/$name.pid")"
 		[ "$name" != sluiced ] || "$B/sluiced" --config "$dir/sluice.yaml" --detach >/dev/null 2>&1
 	done
+	[ -z "$last" ] || end_ours "$last"
 	local root
 	root=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 	[ ! -d "$root/sluice-demo" ] || find "$root/sluice-demo" -depth -type d -exec rmdir {} + 2>/dev/null
@@ -118,7 +123,9 @@ stop()
 finish()
 {
 	local rc=$?
-	trap - EXIT INT TERM
+	# Clearing away is short, and not cut short: another Ctrl-C changes nothing, nor do our commands see it.
+	trap - EXIT
+	trap '' INT TERM HUP
 	if [ -n "$KEEP" ] && [ "$rc" -eq 0 ]; then
 		chapter "All of it is still running (KEEP=1)"
 		cat <<-END
@@ -156,6 +163,7 @@ export SLUICE_DEMO=1
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap 'exit 129' HUP
 mkdir -m 0755 "$dir"
 mountpoint -q /sys/fs/bpf || touch "$dir.bpffs"
 

@@ -13,9 +13,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../../tests/e2e"))
 sys.dont_write_bytecode = True
 
+from sluicetest import cleanup  # noqa: E402
 from sluicetest.container import Container, Engine  # noqa: E402
 from sluicetest.issuer import Issuer  # noqa: E402
 from sluicetest.postgres import GATEWAY_PASSWORD, Postgres  # noqa: E402
+
+
+STAGE_SIGNALS = {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 def write(path, text, mode=0o644):
@@ -27,14 +31,12 @@ def write(path, text, mode=0o644):
 
 def main():
     folder = sys.argv[1]
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
-    parts = []
+    signal.pthread_sigmask(signal.SIG_BLOCK, STAGE_SIGNALS)
+    cleanup.sweep()
     try:
         pg = Postgres()
-        parts.append(pg)
         issuer = Issuer(os.path.join(folder, "issuer"))
         engine = Engine()
-        parts.append(engine)
         write(os.path.join(folder, "password"), GATEWAY_PASSWORD + "\n", 0o600)
         with open(os.path.join(HERE, "sluice.yaml.in"), encoding="utf-8") as f:
             text = f.read()
@@ -42,7 +44,7 @@ def main():
             text = text.replace(f"@{key}@", value)
         write(os.path.join(folder, "sluice.yaml"), text)
         write(os.path.join(folder, "env"), f"PGPORT={pg.port}\nPGDIR={pg.dir}\n")
-        while signal.sigwait({signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}) == signal.SIGUSR1:
+        while signal.sigwait(STAGE_SIGNALS) == signal.SIGUSR1:
             names = {}
             with open(os.path.join(HERE, "agent.py"), encoding="utf-8") as f:
                 program = f.read()
@@ -50,14 +52,12 @@ def main():
                                ("FORGED", issuer.token(key=issuer.rogue, kid="es-1"))):
                 c = Container(engine, "/sluice-demo", "support-agent", token=token,
                               hosts={"db.internal": "10.0.3.7"}, files={"agent.py": program})
-                parts.append(c)
                 names[key] = c.id
             runc = " ".join(engine.runc())
             write(os.path.join(folder, "containers"),
                   f"RUNC='{runc}'\n" + "".join(f"{k}={v}\n" for k, v in names.items()))
     finally:
-        for part in reversed(parts):
-            part.close()
+        cleanup.close_all()
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def close_all():
 
 
 def dies_with_us():
-    """For preexec_fn of a child that would outlive a killed runner: it gets SIGTERM when we end."""
+    """For preexec_fn of a child that would outlive a killed runner: it gets SIGTERM when we end, and hears it."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != _runner:
         os._exit(1)
