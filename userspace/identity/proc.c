@@ -32,7 +32,7 @@ static int read_exe_path(int dir, struct arena *arena, const char **ret_path)
 /* Digest of the executable. want_ino: the inode that the kernel side saw, 0: not known. Another one
  * means an exec since: the caller was not what is there now. The device is not compared: on
  * overlayfs and btrfs stat(2) gives another than the inode's own. */
-static int read_exe_digest(int dir, struct exe_cache *cache, uint64_t want_ino,
+static int read_exe_digest(int dir, struct exe_cache *cache, uint64_t cgroup_id, uint64_t want_ino,
 			   uint8_t ret_sha256[static SHA256_LEN])
 {
 	_cleanup_close_ int fd = openat(dir, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -44,7 +44,7 @@ static int read_exe_digest(int dir, struct exe_cache *cache, uint64_t want_ino,
 		return -errno;
 	if (want_ino != 0 && st.st_ino != want_ino)
 		return -ESRCH;
-	return exe_cache_digest(cache, fd, &st, ret_sha256);
+	return exe_cache_digest(cache, cgroup_id, fd, &st, ret_sha256);
 }
 
 static int read_args(int dir, struct arena *arena, const char **ret_args)
@@ -109,7 +109,7 @@ static int read_process(int dir, struct exe_cache *cache, struct arena *arena, s
 	r = read_exe_path(dir, arena, &p->exe);
 	if (is_fatal(r))
 		return r;
-	r = read_exe_digest(dir, cache, p->exe_ino, p->exe_sha256);
+	r = read_exe_digest(dir, cache, p->cgroup_id, p->exe_ino, p->exe_sha256);
 	if (is_fatal(r))
 		return r;
 	p->has_sha256 = r == 0;
@@ -124,17 +124,17 @@ static int read_process(int dir, struct exe_cache *cache, struct arena *arena, s
 	return 0;
 }
 
-/* An ancestor that ends meanwhile loses what is not yet known of it, nothing more. */
-static int read_ancestor(int dir, uint32_t pid, struct exe_cache *cache, struct arena *arena,
+/* What is read of it is read for the process: its cgroup pays.
+ * An ancestor that ends meanwhile loses what is not yet known of it, nothing more. */
+static int read_ancestor(int dir, struct exe_cache *cache, uint64_t cgroup_id, struct arena *arena,
 			 struct ancestor *a)
 {
 	int r;
 
-	*a = (struct ancestor){.pid = pid};
 	r = read_exe_path(dir, arena, &a->exe);
 	if (r == -ENOMEM)
 		return r;
-	r = read_exe_digest(dir, cache, 0, a->exe_sha256);
+	r = read_exe_digest(dir, cache, cgroup_id, 0, a->exe_sha256);
 	if (r == -ENOMEM)
 		return r;
 	a->has_sha256 = r == 0;
@@ -169,12 +169,13 @@ static int read_ancestors(int dir, struct exe_cache *cache, struct arena *arena,
 	p->n_ancestors = 0;
 	while (p->n_ancestors < ANCESTORS_MAX && !procfs_is_init(held >= 0 ? held : dir)) {
 		_cleanup_close_ int parent = -1;
-		uint32_t pid;
+		struct ancestor *a = &p->ancestors[p->n_ancestors];
 		int r;
 
-		if (open_parent(held >= 0 ? held : dir, &pid, &parent) == 0)
+		*a = (struct ancestor){0};
+		if (open_parent(held >= 0 ? held : dir, &a->pid, &parent) == 0)
 			break;
-		r = read_ancestor(parent, pid, cache, arena, &p->ancestors[p->n_ancestors]);
+		r = read_ancestor(parent, cache, p->cgroup_id, arena, a);
 		if (r < 0)
 			return r;
 		p->n_ancestors++;

@@ -23,7 +23,8 @@ DEFINE_CLEANUP(struct exe_cache *, exe_cache_free, exe_cache_freep)
  * -ESRCH: the process is gone, the pid is another's now, or it is another program; -ENOMEM. On
  * failure nothing is changed. Missing parts are left unset. start_boottime 0: take the process as
  * it is (tools).
- * Reads the whole executable, at most EXE_BYTES_MAX, when its digest is not cached. */
+ * Reads the whole executable, at most EXE_BYTES_MAX, when its digest is not cached, and those of
+ * its ancestors: within the limits that exe_cache.h tells of. Beyond them digests are unset. */
 _must_check_ int proc_resolve(struct exe_cache *cache, struct arena *arena,
 			      struct process *process);
 

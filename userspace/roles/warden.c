@@ -189,17 +189,17 @@ static int mint_identities(struct warden *w)
 	return 0;
 }
 
-/* sluiced may have been started below a scope: then it is the one exception. */
+/* sluiced may have been started below a scope: then it is the one exception. Elsewhere it needs one
+ * for the ports that a predecessor left reserved; not in the root, which is everybody's. */
 static int exempt_self(struct warden *w)
 {
 	char path[CGROUP_PATH_MAX];
-	uint64_t id;
 	int r;
 
 	r = cgroup_of_pid(getpid(), path, sizeof(path));
 	if (r < 0)
 		return r;
-	if (!watch_in_scope(w, path))
+	if (streq(path, "/"))
 		return 0;
 	for (size_t i = 0; i < w->config->n_scopes; i++) {
 		if (streq(w->config->scopes[i], path)) {
@@ -209,8 +209,19 @@ static int exempt_self(struct warden *w)
 			return -EINVAL;
 		}
 	}
-	r = cgroup_id(w->cgroup_root, path, &id);
-	return r < 0 ? r : steer_cgroup_set(w->steer, id, SLUICE_CGROUP_EXEMPT);
+	r = cgroup_id(w->cgroup_root, path, &w->own_cgroup);
+	return r < 0 ? r : steer_cgroup_set(w->steer, w->own_cgroup, SLUICE_CGROUP_EXEMPT);
+}
+
+static bool is_scope(void *ctx, uint64_t id)
+{
+	const struct warden *w = ctx;
+	uint64_t scope;
+
+	for (size_t i = 0; i < w->config->n_scopes; i++)
+		if (cgroup_id(w->cgroup_root, w->config->scopes[i], &scope) == 0 && scope == id)
+			return true;
+	return false;
 }
 
 static int add_scopes(struct warden *w)
@@ -230,7 +241,16 @@ static int add_scopes(struct warden *w)
 			return r;
 		}
 	}
+	/* Those of a predecessor's configuration. */
+	(void)steer_scopes_prune(w->steer, is_scope, w);
 	return 0;
+}
+
+static uint64_t netns_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 ? 0 : st.st_ino;
 }
 
 static int open_kernel_side(struct warden *w)
@@ -251,6 +271,8 @@ static int open_kernel_side(struct warden *w)
 		log_error("kernel side: %s (%s)", why, strerror(-r));
 		return r;
 	}
+	w->node_netns[0] = netns_of("/proc/self/ns/net");
+	w->node_netns[1] = netns_of("/proc/1/ns/net");
 	r = exempt_self(w);
 	if (r < 0)
 		return r;
@@ -340,16 +362,22 @@ static int watch_signals(struct warden *w, const sigset_t *signals)
 	return watch_add(w->loop, &w->signal_watch, fd, EPOLLIN, on_signal);
 }
 
+void warden_beat(struct warden *w)
+{
+	int r = steer_heartbeat(w->steer);
+
+	if (r < 0)
+		log_error("heartbeat: %s", strerror(-r));
+	w->beat_ns = now_ns();
+}
+
 static void on_heartbeat(struct timer *t)
 {
 	struct warden *w = OWNER_OF(t, struct warden, heartbeat);
 	uint64_t lost = w->counters[SLUICE_COUNT_EVENTS_LOST];
 	static unsigned ticks;
-	int r;
 
-	r = steer_heartbeat(w->steer);
-	if (r < 0)
-		log_error("heartbeat: %s", strerror(-r));
+	warden_beat(w);
 	if (steer_counters(w->steer, w->counters) == 0 &&
 	    w->counters[SLUICE_COUNT_EVENTS_LOST] > lost) {
 		log_warning("the kernel side had more to tell than was read: looking at every "

@@ -6,8 +6,9 @@
 #define EXECS_MAX	  65536u /* by pid; two pids that share a place: the later one holds */
 #define RECORDS_MAX	  512u	 /* processes remembered after they ended */
 #define RECORD_BYTES	  16384u
-#define RECORDING_NS_MAX  300000000u /* of each second: a storm of execs must not hold up the rest \
-				      */
+#define RECORDING_NS_MAX                                                         \
+	300000000u /* of each second: a storm of execs must not hold up the rest \
+		    */
 #define SECOND_NS    1000000000u
 #define ANSWER_BYTES (TOKEN_BYTES_MAX + 64u * 1024u)
 
@@ -178,6 +179,9 @@ void resolve_answer(struct warden *w, struct child *worker, struct span payload)
 	m.request = ask.request;
 	m.process = ask.process;
 	resolve(w, &arena, &m);
+	/* Many may come one after the other before the timer has its turn. */
+	if (now_ns() - w->beat_ns >= HEARTBEAT_MS * UINT64_C(1000000))
+		warden_beat(w);
 	token = m.token;
 	if (m.status != RESOLVE_OK) {
 		m.token = (struct span){0};

@@ -82,11 +82,14 @@ struct warden {
 	struct policy *policy;
 	struct tls_identity *identities;
 	char cgroup_root[CGROUP_PATH_MAX];
+	uint64_t node_netns[2]; /* inodes: the warden's own network namespace, the first process's */
+	uint64_t own_cgroup;	/* id of the one the kernel side exempts; 0: none */
 	struct steer *steer;
 	struct watch steer_watch;
 	struct watch signal_watch;
 	sigset_t *signals_before; /* mask that children get back */
 	struct timer heartbeat;
+	uint64_t beat_ns; /* the last one, monotonic */
 	struct timer ready_timeout;
 	bool ready;
 	bool ending;
@@ -116,6 +119,9 @@ struct warden {
 	struct control *control;
 };
 
+/* warden.c: tell the kernel side that somebody is there. */
+void warden_beat(struct warden *w);
+
 /* warden_children.c: the other roles, started, watched and replaced. */
 int children_start(struct warden *w);
 /* MSG_STOP to the workers, then to the recorder; ends the loop when all are gone. */
@@ -132,7 +138,7 @@ int watch_start(struct warden *w);
 void watch_done(struct warden *w);
 /* Take in what the kernel side has told by now. */
 void watch_drain(struct warden *w);
-/* Everything there is: after the start, and when events were lost. */
+/* Everything there is, and no more: after the start, and when events were lost. */
 int watch_rescan(struct warden *w);
 /* Govern a cgroup; -ENOENT when no workload matches it. *ret_cgroup lives until the next change
  * of the table. */
@@ -155,6 +161,8 @@ void netns_worker_gone(struct warden *w, unsigned index);
 /* Close those that no governed process is in any more: soon, not now. */
 void netns_sweep_soon(struct warden *w);
 struct netns *netns_by_inode(struct warden *w, uint64_t inode);
+/* Is it the node's own, in which containers begin before they have one of theirs? */
+bool netns_is_nodes(const struct warden *w, uint64_t inode);
 void netns_close_all(struct warden *w);
 
 /* warden_resolve.c: who a process is, its workload and its token. */

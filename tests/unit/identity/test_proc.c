@@ -374,18 +374,18 @@ static void cache(void **state)
 	(void)state;
 	assert_int_equal(exe_cache_new(2, &c), 0);
 	must(fd >= 0 && write(fd, "one", 3) == 3 && fstat(fd, &st) == 0);
-	assert_int_equal(exe_cache_digest(c, fd, &st, first), 0);
+	assert_int_equal(exe_cache_digest(c, 1, fd, &st, first), 0);
 	/* Changed a moment ago: not kept, so the change below is seen even with the same times. */
 	must(pwrite(fd, "two", 3, 0) == 3 && fstat(fd, &settled) == 0);
-	assert_int_equal(exe_cache_digest(c, fd, &settled, got), 0);
+	assert_int_equal(exe_cache_digest(c, 1, fd, &settled, got), 0);
 	assert_memory_not_equal(first, got, SHA256_LEN);
 	/* What it was told is no longer so. */
 	st.st_mtim.tv_sec--;
-	assert_int_equal(exe_cache_digest(c, fd, &st, got), -ESTALE);
+	assert_int_equal(exe_cache_digest(c, 1, fd, &st, got), -ESTALE);
 	settled.st_size = (off_t)EXE_BYTES_MAX + 1;
-	assert_int_equal(exe_cache_digest(c, fd, &settled, got), -EFBIG);
+	assert_int_equal(exe_cache_digest(c, 1, fd, &settled, got), -EFBIG);
 	settled.st_mode = S_IFIFO;
-	assert_int_equal(exe_cache_digest(c, fd, &settled, got), -ENOTSUP);
+	assert_int_equal(exe_cache_digest(c, 1, fd, &settled, got), -ENOTSUP);
 
 	for (int turn = 0; turn < 3; turn++) {
 		static const char *const files[] = {"/bin/sh", "/bin/cat", SLEEP};
@@ -396,14 +396,69 @@ static void cache(void **state)
 
 			must(f >= 0 && fstat(f, &st) == 0);
 			digest_of(files[i], want);
-			assert_int_equal(exe_cache_digest(c, f, &st, got), 0);
+			assert_int_equal(exe_cache_digest(c, 1, f, &st, got), 0);
 			assert_memory_equal(got, want, SHA256_LEN);
 			/* Kept now: not read again, so the descriptor does not matter. */
-			assert_int_equal(exe_cache_digest(c, -1, &st, got), 0);
+			assert_int_equal(exe_cache_digest(c, 1, -1, &st, got), 0);
 			assert_memory_equal(got, want, SHA256_LEN);
 			st.st_ctim.tv_nsec ^= 1;
-			assert_int_equal(exe_cache_digest(c, -1, &st, got), -EBADF);
+			assert_int_equal(exe_cache_digest(c, 1, -1, &st, got), -EBADF);
 		}
+	}
+}
+
+/* The file is touched before each time, so that it is never kept: as a container does that wants
+ * the reader to do nothing else. */
+static int touched(struct exe_cache *c, uint64_t cgroup, int fd)
+{
+	uint8_t got[SHA256_LEN];
+	struct stat st;
+
+	must(futimens(fd, NULL) == 0 && fstat(fd, &st) == 0);
+	return exe_cache_digest(c, cgroup, fd, &st, got);
+}
+
+static void limits(void **state)
+{
+	_cleanup_(exe_cache_freep) struct exe_cache *c = NULL;
+	_cleanup_close_ int large = memfd_create("large", MFD_CLOEXEC);
+	_cleanup_close_ int usual = memfd_create("usual", MFD_CLOEXEC);
+	struct timespec begun;
+	struct timespec ended;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(exe_cache_new(8, &c), 0);
+	must(large >= 0 && ftruncate(large, 160l << 20) == 0);
+	must(usual >= 0 && ftruncate(usual, 48l << 20) == 0);
+	(void)clock_gettime(CLOCK_MONOTONIC, &begun);
+	assert_int_equal(touched(c, 1, large), 0);
+	for (unsigned i = 0; i < 200; i++)
+		n += touched(c, 1, large) == 0;
+	(void)clock_gettime(CLOCK_MONOTONIC, &ended);
+	/* The burst is spent by the first one. */
+	assert_true(n <= 1 + (unsigned)(ended.tv_sec - begun.tv_sec) / 3);
+	assert_int_equal(touched(c, 1, large), -EBUSY);
+
+	/* Nor do many cgroups get more than the time for all. */
+	for (n = 0; n < 50 && touched(c, 100 + n, large) == 0; n++)
+		;
+	assert_true(n < 20);
+	/* Others have no time beyond their reserve then: the first executables of a container that
+	 * starts are read all the same, though no more of them. */
+	for (uint64_t other = 2; other < 6; other++) {
+		assert_int_equal(touched(c, other, usual), 0);
+		assert_int_equal(touched(c, other, usual), 0);
+		assert_int_equal(touched(c, other, usual), -EBUSY);
+	}
+	/* What is cached is told at any time. */
+	for (int turn = 0; turn < 2; turn++) {
+		_cleanup_close_ int f = open("/bin/sh", O_RDONLY | O_CLOEXEC);
+		uint8_t got[SHA256_LEN];
+		struct stat st;
+
+		must(f >= 0 && fstat(f, &st) == 0);
+		assert_int_equal(exe_cache_digest(c, turn ? 1 : 7, turn ? -1 : f, &st, got), 0);
 	}
 }
 
@@ -418,6 +473,7 @@ int main(void)
 		cmocka_unit_test(nameless_programs),
 		cmocka_unit_test(exec_in_between),
 		cmocka_unit_test(container_ancestors),
+		cmocka_unit_test(limits),
 		cmocka_unit_test(many_ancestors),
 		cmocka_unit_test(small_arena),
 		cmocka_unit_test(cache),
