@@ -108,8 +108,9 @@ check_shell()
 	return "$bad"
 }
 
-# clang-tidy, two at a time; a file that passed is not looked at again until it, a header or the
-# rules change.
+# clang-tidy, two at a time, the analyzer within one function: deep it takes ten times as long and
+# finds no more with the checks that .clang-tidy leaves on. A file that passed is not looked at again
+# until it, a header or the rules change.
 check_tidy()
 {
 	local stamps=$B/lint list common
@@ -127,7 +128,7 @@ check_tidy()
 	# shellcheck disable=SC2016
 	xargs -P 2 -n 2 bash -c '
 		out=$(clang-tidy-14 --quiet --warnings-as-errors="*" "$1" -- -std=gnu11 -D_GNU_SOURCE \
-			-Iuserspace -I. -Ibpf -I"$0/gen" 2>/dev/null) && touch "$2" && exit 0
+			-Iuserspace -I. -Ibpf -I"$0/gen" -Xclang -analyzer-config -Xclang mode=shallow 2>/dev/null) && touch "$2" && exit 0
 		grep -E "(error|warning):" <<<"$out" || echo "$1: clang-tidy failed: ${out:0:400}"; exit 1' \
 		"$B" <<<"$list"
 }
