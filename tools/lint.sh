@@ -128,7 +128,8 @@ check_tidy()
 	# shellcheck disable=SC2016
 	xargs -P 2 -n 2 bash -c '
 		out=$(clang-tidy-14 --quiet --warnings-as-errors="*" "$1" -- -std=gnu11 -D_GNU_SOURCE \
-			-Iuserspace -I. -Ibpf -I"$0/gen" -Xclang -analyzer-config -Xclang mode=shallow 2>/dev/null) && touch "$2" && exit 0
+			-Iuserspace -I. -Ibpf -I"$0/gen" \
+			-Xclang -analyzer-config -Xclang mode=shallow 2>/dev/null) && touch "$2" && exit 0
 		grep -E "(error|warning):" <<<"$out" || echo "$1: clang-tidy failed: ${out:0:400}"; exit 1' \
 		"$B" <<<"$list"
 }

@@ -8,7 +8,7 @@
  * a few milliseconds. */
 #define SETTLED_S 2
 /* A cgroup may have this much read at once, and is then given back a little each second. */
-#define BURST_BYTES  (256ll * 1024 * 1024)
+#define BURST_BYTES  (256LL * 1024 * 1024)
 #define REFILL_BYTES (32ll * 1024 * 1024) /* each second */
 /* The first bytes that are ever read for a cgroup: whatever others do, a container that starts has
  * its executable read, twice while it is too new to be kept. */
@@ -18,7 +18,7 @@
 #define TIME_NS_REFILL 250000000ll /* each second */
 #define ONE_NS_MAX \
 	2000000000ll /* a file that takes longer: a slow disk, or one that is meant to be */
-#define SECOND_NS  1000000000ll
+#define SECOND_NS  1000000000LL
 #define PAYERS_MAX 1024u
 
 /* What a cgroup may still have read. */
