@@ -12,6 +12,14 @@ struct met {
 	const struct pg_relation *list[FOLLOW_MAX];
 };
 
+/* Not by an initialiser: that would clear the whole list, several times an operation. */
+static void begin_at(struct met *m, const struct pg_relation *rel)
+{
+	m->overflow = false;
+	m->list[0] = rel;
+	m->n = 1;
+}
+
 static void meet(struct met *m, const struct pg_catalog *c, uint32_t oid)
 {
 	const struct pg_relation *rel = pg_catalog_by_oid(c, oid);
@@ -59,16 +67,16 @@ void mask_set_of_name(const struct verdict *verdict, const char *schema, const c
 void mask_set_of(const struct verdict *verdict, const struct pg_catalog *catalog,
 		 const struct pg_relation *rel, struct mask_set *ret_set)
 {
-	struct met family = {.n = 0};
-	struct met below = {.n = 0};
+	struct met family;
+	struct met below;
 
 	if (rel->parents.n == 0 && rel->children.n == 0) {
 		mask_set_of_name(verdict, rel->schema, rel->name, ret_set);
 		return;
 	}
-	family.list[family.n++] = rel;
+	begin_at(&family, rel);
 	follow(&family, catalog, 0, true);
-	below.list[below.n++] = rel;
+	begin_at(&below, rel);
 	follow(&below, catalog, 0, false);
 	ret_set->n = 0;
 	ret_set->everything = family.overflow || below.overflow;
@@ -143,12 +151,12 @@ static bool has_masks(const struct verdict *verdict, const struct pg_catalog *ca
 bool mask_reads_through(const struct verdict *verdict, const struct pg_catalog *catalog,
 			const struct pg_relation *rel, const struct pg_relation **ret_rel)
 {
-	struct met met = {.n = 0};
+	struct met met;
 
 	/* pg_stats and its like are refused by name. */
 	if (streq(rel->schema, "pg_catalog") || streq(rel->schema, "information_schema"))
 		return false;
-	met.list[met.n++] = rel;
+	begin_at(&met, rel);
 	for (size_t i = 0; i < met.n; i++) {
 		const struct pg_relation *at = met.list[i];
 
