@@ -379,17 +379,243 @@ TEST(name_given_anew_in_vain)
 	agent_msg(f, 'C', "bz", 'S', "s");
 	agent_parse(f, "s", "select 2");
 	agent_sync(f);
+	expect_server(f, "PSPCPS");
 	agent_bind(f, "", "s");
-	agent_sync(f);
+	/* Not asked about while the answer is not known. */
+	assert_int_equal(f->last, PROTO_HOLD);
+	expect_server(f, "");
 	server_error(f, "42703");
 	server_ready(f, 'I');
-	agent_bind(f, "", "s");
+	fake_feed(f, PROTO_AGENT, span_of("", 1)); /* its last byte */
 	expect_log(f, "op 1 prepare insert 1 [insert]\ndone 1 rows=0 masked=0 not run\n"
 		      "op 2 prepare select bad [select]\nop 3 prepare select 2 [select]\n"
-		      /* Asked about while the answer was not known … */
-		      "op 4 run select 2 [select]\n"
 		      "done 2 42703 rows=0 masked=0 not run\ndone 3 rows=0 masked=0 not run\n"
-		      "op 5 run insert 1 [insert]\n");
+		      "op 4 run insert 1 [insert]\n");
+}
+
+/* What the agent sends at once, as far as it is taken; the rest stays. */
+static void feed_kept(struct fake *f, struct buf *b)
+{
+	size_t left = fake_feed(f, PROTO_AGENT, buf_span(b));
+
+	buf_consume(b, buf_len(b) - left);
+}
+
+#define put_parse(b_, name_, text_)  put_msg((b_), 'P', "zzh", name_, text_, 0)
+#define put_bind(b_, portal_, name_) put_msg((b_), 'B', "zzhhh", portal_, name_, 0, 0, 0)
+#define put_execute(b_, portal_)     put_msg((b_), 'E', "zi", portal_, 0u)
+#define put_sync(b_)		     put_msg((b_), 'S', "")
+
+static void prepared(struct fake *f, const char *name, const char *text)
+{
+	agent_parse(f, name, text);
+	agent_sync(f);
+	server_msg(f, '1', "");
+	server_ready(f, 'I');
+	expect_server(f, "PS");
+	expect_agent(f, "1Z");
+	buf_reset(&f->log);
+}
+
+/* The second Parse fails, but that Bind is of the next batch: it is of the first text. */
+TEST(bind_behind_a_parse_in_vain)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+
+	prepared(f, "p", "insert 1");
+	put_parse(&b, "p", "select 1");
+	put_sync(&b);
+	put_bind(&b, "", "p");
+	put_execute(&b, "");
+	put_sync(&b);
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_HOLD);
+	expect_server(f, "PS");
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_HOLD);
+	expect_log(f, "op 2 prepare select 1 [select]\n");
+	server_error(f, "42P05");
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_MORE);
+	assert_int_equal(buf_len(&b), 0);
+	expect_server(f, "BES");
+	expect_log(f, "done 2 42P05 rows=0 masked=0 not run\nop 3 run insert 1 [insert]\n");
+	server_ready(f, 'I');
+	server_msg(f, '2', "");
+	server_tag(f, "INSERT 0 1");
+	server_ready(f, 'I');
+	expect_agent(f, "EZ2CZ");
+	expect_log(f, "done 3 INSERT 0 1 rows=1 masked=0\n");
+}
+
+/* The same where the Parse is skipped, of the statement without a name. */
+TEST(bind_behind_a_parse_skipped)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+
+	prepared(f, "", "insert 1");
+	put_parse(&b, "q", "select nocol");
+	put_parse(&b, "", "select 1");
+	put_sync(&b);
+	put_bind(&b, "", "");
+	put_execute(&b, "");
+	put_sync(&b);
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_HOLD);
+	expect_server(f, "PPS");
+	server_error(f, "42703");
+	server_ready(f, 'I');
+	feed_kept(f, &b);
+	assert_int_equal(buf_len(&b), 0);
+	expect_server(f, "BES");
+	expect_log(f, "op 2 prepare select nocol [select]\nop 3 prepare select 1 [select]\n"
+		      "done 2 42703 rows=0 masked=0 not run\ndone 3 rows=0 masked=0 not run\n"
+		      "op 4 run insert 1 [insert]\n");
+}
+
+/* A Close that may have been skipped leaves it open too; what describes waits like what runs. */
+TEST(names_behind_a_close_skipped)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+
+	prepared(f, "p", "insert 1");
+	put_parse(&b, "q", "select nocol");
+	put_msg(&b, 'C', "bz", 'S', "p");
+	put_sync(&b);
+	put_msg(&b, 'D', "bz", 'S', "p");
+	put_bind(&b, "", "p");
+	put_sync(&b);
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_HOLD);
+	expect_server(f, "PCS");
+	server_error(f, "42703");
+	server_ready(f, 'I');
+	feed_kept(f, &b);
+	expect_server(f, "DBS");
+	expect_log(f, "op 2 prepare select nocol [select]\n"
+		      "done 2 42703 rows=0 masked=0 not run\nop 3 run insert 1 [insert]\n");
+}
+
+/* Query ends a batch as well, and is skipped like the rest where Parse fails. */
+TEST(bind_behind_a_query)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+
+	prepared(f, "p", "insert 1");
+	put_parse(&b, "p", "select 1");
+	put_msg(&b, 'Q', "z", "select 2");
+	put_bind(&b, "", "p");
+	put_execute(&b, "");
+	put_sync(&b);
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_HOLD);
+	expect_server(f, "PQ");
+	server_error(f, "42P05");
+	feed_kept(f, &b);
+	assert_int_equal(buf_len(&b), 0);
+	expect_server(f, "S");
+	server_ready(f, 'I');
+	expect_agent(f, "EZ");
+	expect_log(f, "op 2 prepare select 1 [select]\nop 3 run select 2 [select]\n"
+		      "done 2 42P05 rows=0 masked=0 not run\ndone 3 rows=0 masked=0 not run\n");
+}
+
+/* A Bind that fails leaves the portal as it was: Execute and Describe are of that one. */
+static void portal_in_vain(struct fake *f, char type)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+	char expect[] = "?S";
+
+	agent_query(f, "begin");
+	server_tag(f, "BEGIN");
+	server_ready(f, 'T');
+	agent_parse(f, "i", "insert 1");
+	agent_parse(f, "s", "select 1");
+	agent_bind(f, "c", "i");
+	agent_execute(f, "c");
+	agent_sync(f);
+	server_msg(f, '1', "");
+	server_msg(f, '1', "");
+	server_msg(f, '2', "");
+	server_tag(f, "INSERT 0 1"); /* what was decided has run */
+	server_ready(f, 'T');
+	expect_server(f, "QPPBES");
+	buf_reset(&f->log);
+	put_bind(&b, "c", "s");
+	put_sync(&b);
+	if (type == 'E')
+		put_execute(&b, "c");
+	else
+		put_msg(&b, 'D', "bz", 'P', "c");
+	put_sync(&b);
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_HOLD);
+	expect_server(f, "BS");
+	expect_log(f, "op 5 run select 1 [select]\n");
+	server_error(f, "42P03");
+	server_ready(f, 'E');
+	feed_kept(f, &b);
+	assert_int_equal(buf_len(&b), 0);
+	expect[0] = type;
+	expect_server(f, expect);
+}
+
+TEST(execute_behind_a_bind_in_vain)
+{
+	portal_in_vain(f, 'E');
+	expect_log(f, "done 5 42P03 rows=0 masked=0 not run\nop 6 run insert 1 [insert]\n");
+}
+
+TEST(describe_behind_a_bind_in_vain)
+{
+	portal_in_vain(f, 'D');
+	expect_log(f, "done 5 42P03 rows=0 masked=0 not run\n");
+}
+
+/* Names that are sure, and those of the same batch, do not wait: batch after batch goes out. */
+TEST(pipeline_of_batches)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+
+	prepared(f, "p", "insert 1");
+	for (int i = 0; i < 3; i++) {
+		put_parse(&b, "", "select 1");
+		put_bind(&b, "", "");
+		put_msg(&b, 'D', "bz", 'P', "");
+		put_execute(&b, "");
+		put_bind(&b, "c", "p");
+		put_execute(&b, "c");
+		put_msg(&b, 'C', "bz", 'P', "c");
+		put_sync(&b);
+	}
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_MORE);
+	assert_int_equal(buf_len(&b), 0);
+	expect_server(f, "PBDEBECSPBDEBECSPBDEBECS");
+}
+
+/* A statement prepared in one batch and used in the next waits for its own answer only. */
+TEST(prepared_in_the_batch_before)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+
+	put_parse(&b, "p", "select 1");
+	put_bind(&b, "", "p");
+	put_execute(&b, "");
+	put_sync(&b);
+	put_bind(&b, "", "p");
+	put_execute(&b, "");
+	put_sync(&b);
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_HOLD);
+	expect_server(f, "PBES");
+	server_msg(f, '1', "");
+	feed_kept(f, &b);
+	assert_int_equal(f->last, PROTO_MORE);
+	assert_int_equal(buf_len(&b), 0);
+	expect_server(f, "BES");
+	expect_log(f, "op 1 prepare select 1 [select]\nop 2 run select 1 [select]\n"
+		      "done 1 rows=0 masked=0 not run\nop 3 run select 1 [select]\n");
 }
 
 /* SQL gives the name to another statement behind the protocol's back. */
@@ -480,6 +706,8 @@ TEST(portal_declared_by_sql)
 	agent_parse(f, "", "select 1");
 	agent_bind(f, "p", "");
 	agent_query(f, "declare p cursor for select secret");
+	server_msg(f, '1', "");
+	server_msg(f, '2', "");
 	buf_reset(&f->log);
 	agent_execute(f, "p");
 	expect_log(f, "op 4 run select 1 [fetch|unknown] binary\n");
@@ -549,12 +777,11 @@ TEST(query_ends_the_unnamed)
 
 TEST(portals_end_with_the_transaction)
 {
-	agent_parse(f, "", "select 1");
+	prepared(f, "", "select 1");
 	agent_bind(f, "p", "");
 	agent_sync(f);
 	/* Bound in the next batch, before the end of the first is known. */
 	agent_bind(f, "q", "");
-	server_msg(f, '1', "");
 	server_msg(f, '2', "");
 	server_ready(f, 'I');
 	server_msg(f, '2', "");
@@ -1102,6 +1329,14 @@ int main(void)
 		cmocka_unit_test(error_between_messages),
 		cmocka_unit_test(name_taken_twice),
 		cmocka_unit_test(name_given_anew_in_vain),
+		cmocka_unit_test(bind_behind_a_parse_in_vain),
+		cmocka_unit_test(bind_behind_a_parse_skipped),
+		cmocka_unit_test(names_behind_a_close_skipped),
+		cmocka_unit_test(bind_behind_a_query),
+		cmocka_unit_test(execute_behind_a_bind_in_vain),
+		cmocka_unit_test(describe_behind_a_bind_in_vain),
+		cmocka_unit_test(pipeline_of_batches),
+		cmocka_unit_test(prepared_in_the_batch_before),
 		cmocka_unit_test(name_taken_over_by_sql),
 		cmocka_unit_test(name_taken_over_late),
 		cmocka_unit_test(names_after_unknown_text),

@@ -201,7 +201,8 @@ static int on_close(struct pg_codec *c, struct span body)
 	if (name.len > PG_NAME_MAX)
 		return refuse_name(c);
 	if (pg_name_kept(name)) {
-		r = pg_names_add(&c->names, what == 'S' ? PG_STATEMENT : PG_PORTAL, name, &n);
+		r = pg_names_add(&c->names, what == 'S' ? PG_STATEMENT : PG_PORTAL, name, c->batch,
+				 &n);
 		/* At the limit: this is how to come below it again. */
 		if (r == -ENOSPC) {
 			pg_names_forget(&c->names, what == 'S' ? PG_STATEMENT : PG_PORTAL, name);
@@ -210,10 +211,8 @@ static int on_close(struct pg_codec *c, struct span body)
 			return r;
 		}
 	}
-	if (n) {
+	if (n)
 		n->closed = true;
-		n->batch = c->batch;
-	}
 	pg_reply_push(c, PG_REPLY_CLOSE, NULL, n);
 	if (n)
 		pg_name_unref(&c->names, n);
@@ -253,6 +252,58 @@ static void held_done(struct pg_codec *c)
 	pg_stream_next(&c->front, mode);
 }
 
+/* Does the message name what is not known before the server has answered? body: what is held of it,
+ * at least all but its last byte, which of a name can only be the end. */
+static bool names_open(const struct pg_codec *c, struct span body)
+{
+	enum pg_name_kind kind = PG_PORTAL;
+	struct cursor cur = cursor_of(body);
+	struct span name;
+	uint8_t what;
+
+	switch (c->front.type) {
+	case 'B':
+		if (cursor_cstr(&cur, &name) < 0)
+			return false;
+		kind = PG_STATEMENT;
+		break;
+	case 'D':
+		if (cursor_u8(&cur, &what) < 0)
+			return false;
+		kind = what == 'S' ? PG_STATEMENT : PG_PORTAL;
+		break;
+	case 'E':
+		break;
+	default:
+		return false;
+	}
+	if (cursor_cstr(&cur, &name) < 0)
+		name = cursor_rest(&cur);
+	return pg_names_open(&c->names, kind, name, c->batch);
+}
+
+/* Hold all of the message but its last byte, so that the agent is fed again, and look whether it
+ * has to wait. PROTO_HOLD: it has; PROTO_MORE: go on. */
+static int wait_for_names(struct pg_codec *c, struct cursor *in)
+{
+	struct pg_stream *s = &c->front;
+	struct span part;
+	int r;
+
+	/* Nothing is unanswered, or there is no last byte of a body. */
+	if (c->n_replies == 0 || c->skipping || s->want <= PG_HEADER)
+		return PROTO_MORE;
+	s->want--;
+	r = pg_stream_take(s, in, &part);
+	s->want++;
+	if (r <= 0)
+		return r;
+	if (buf_len(&s->msg) == 0 && buf_put_span(&s->msg, part) < 0)
+		return buf_error(&s->msg);
+	part = span_skip(buf_span(&s->msg), PG_HEADER);
+	return names_open(c, part) ? PROTO_HOLD : PROTO_MORE;
+}
+
 static int take_held(struct pg_codec *c, struct cursor *in)
 {
 	struct pg_stream *s = &c->front;
@@ -261,6 +312,11 @@ static int take_held(struct pg_codec *c, struct cursor *in)
 
 	if (r <= 0)
 		return r;
+	if (c->skipping) {
+		/* The server has failed since the message began: it is not looked at. */
+		pg_stream_next(s, PG_MODE_SKIP);
+		return 1;
+	}
 	/* The question may outlive what was fed. */
 	if (buf_len(&s->msg) == 0 && buf_put_span(&s->msg, whole) < 0)
 		return buf_error(&s->msg);
@@ -361,6 +417,9 @@ int pg_front_feed(struct pg_codec *c, struct cursor *in)
 		case PG_MODE_GATHER:
 			if (c->ask.kind != PG_ASK_NONE)
 				return PROTO_HOLD;
+			r = wait_for_names(c, in);
+			if (r != PROTO_MORE)
+				return r;
 			r = take_held(c, in);
 			break;
 		case PG_MODE_PASS:

@@ -72,7 +72,18 @@ struct pg_name *pg_names_find(struct pg_names *t, enum pg_name_kind kind, struct
 	return NULL;
 }
 
-int pg_names_add(struct pg_names *t, enum pg_name_kind kind, struct span name,
+bool pg_names_open(const struct pg_names *t, enum pg_name_kind kind, struct span name,
+		   uint32_t batch)
+{
+	if (!pg_name_kept(name))
+		return false;
+	for (const struct pg_name *n = t->buckets[bucket_of(kind, name)]; n; n = n->chain)
+		if (is_named(n, kind, name))
+			return !n->settled && n->batch != batch;
+	return false;
+}
+
+int pg_names_add(struct pg_names *t, enum pg_name_kind kind, struct span name, uint32_t batch,
 		 struct pg_name **ret_name)
 {
 	struct pg_name **bucket = &t->buckets[bucket_of(kind, name)];
@@ -94,6 +105,7 @@ int pg_names_add(struct pg_names *t, enum pg_name_kind kind, struct span name,
 		.refs = 2,
 		.kind = kind,
 		.listed = true,
+		.batch = batch,
 		.chain = *bucket,
 		.next = t->all[kind],
 		.link = &t->all[kind],
@@ -164,6 +176,7 @@ void pg_names_settle(struct pg_names *t, struct pg_name *n)
 {
 	if (!n->listed)
 		return;
+	n->settled = true;
 	unlist_older(t, n->kind, span_str(n->name), n);
 	if (n->closed)
 		unlist(t, n);

@@ -46,9 +46,10 @@ struct pg_name {
 	unsigned refs; /* the table's and the awaited reply's */
 	enum pg_name_kind kind;
 	bool listed;
+	bool settled;	/* the server did it */
 	bool closed;	/* a Close: the name stands for nothing */
 	bool suspect;	/* SQL text may have given it another meaning */
-	uint32_t batch; /* portals end with the transaction: number of the ReadyForQuery after it */
+	uint32_t batch; /* number of the ReadyForQuery after it; portals end with the transaction */
 	struct pg_stmt *stmt;
 	struct pg_op *op; /* portals: NULL once it has run to its end */
 	char name[PG_NAME_MAX + 1];
@@ -80,9 +81,16 @@ bool pg_name_kept(struct span name);
 
 /* The newest meaning of a name, or NULL: none, closed, or not kept. */
 struct pg_name *pg_names_find(struct pg_names *t, enum pg_name_kind kind, struct span name);
-/* A new meaning, pending. *ret_name carries a reference of the caller's. -ENOSPC: too many. */
+/* Is it open what the name stands for, to a message of that batch? The newest meaning holds for the
+ * rest of its own batch, answered or not: if it fails, the server skips what follows too. Behind
+ * the end of its batch it holds only once the server has answered; and the server will, as it was
+ * told to by what ended the batch. */
+bool pg_names_open(const struct pg_names *t, enum pg_name_kind kind, struct span name,
+		   uint32_t batch);
+/* A new meaning, pending, of a message of that batch. *ret_name carries a reference of the
+ * caller's. -ENOSPC: too many. */
 _must_check_ int pg_names_add(struct pg_names *t, enum pg_name_kind kind, struct span name,
-			      struct pg_name **ret_name);
+			      uint32_t batch, struct pg_name **ret_name);
 /* The server did it: whatever the name stood for before is gone. */
 void pg_names_settle(struct pg_names *t, struct pg_name *n);
 /* The server did not do it. */

@@ -191,7 +191,8 @@ static void statement_effects(struct pg_codec *c, const struct sql_statement *s)
 	if (s->verbs & SQL_EXECUTE) {
 		struct pg_name *n = pg_names_find(&c->names, PG_STATEMENT, name);
 
-		if (name.len == 0 || !pg_name_kept(name) || (n && !is_plain(n))) {
+		if (name.len == 0 || !pg_name_kept(name) || (n && !is_plain(n)) ||
+		    pg_names_open(&c->names, PG_STATEMENT, name, c->batch)) {
 			pg_names_suspect(&c->names, PG_STATEMENT, all);
 			pg_names_suspect(&c->names, PG_PORTAL, all);
 		}

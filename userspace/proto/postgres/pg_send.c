@@ -45,7 +45,7 @@ static int send_parse(struct pg_codec *c, struct pg_op *op)
 	int r;
 
 	if (c->ask.kept_name) {
-		r = pg_names_add(&c->names, PG_STATEMENT, span_str(c->ask.name), &name);
+		r = pg_names_add(&c->names, PG_STATEMENT, span_str(c->ask.name), c->batch, &name);
 		if (r < 0)
 			return r;
 		name->stmt = pg_stmt_ref(c->ask.stmt);
@@ -63,13 +63,12 @@ static int send_bind(struct pg_codec *c, struct pg_op *op)
 	int r;
 
 	if (c->ask.kept_name) {
-		r = pg_names_add(&c->names, PG_PORTAL, span_str(c->ask.name), &name);
+		r = pg_names_add(&c->names, PG_PORTAL, span_str(c->ask.name), c->batch, &name);
 		if (r < 0)
 			return r;
 		if (c->ask.stmt)
 			name->stmt = pg_stmt_ref(c->ask.stmt);
 		name->op = pg_op_ref(op);
-		name->batch = c->batch;
 		/* Bound from a name that may stand for anything: so may the portal. It was asked
 		 * about as such, and once is enough. */
 	}
