@@ -23,7 +23,7 @@ static const char usage[] =
 struct shown {
 	json_t *root;
 	struct span text; /* in the answer */
-	struct span body;
+	struct span body; /* empty in a list: there is "head" instead, which has no digest */
 	char digest[2 * DIGEST_LEN + 1]; /* computed here */
 };
 
@@ -45,6 +45,7 @@ static void hex(const uint8_t *bytes, char *out)
 static int next_shown(struct span *rest, struct shown *ret)
 {
 	struct shown s = {0};
+	struct span head;
 	uint8_t digest[DIGEST_LEN];
 	size_t len;
 
@@ -55,7 +56,9 @@ static int next_shown(struct span *rest, struct shown *ret)
 	if (json_check_prefix(*rest, JSON_CHECK_DEPTH_MAX - 2, &len) < 0)
 		return CMD_UNKNOWN;
 	s.text = span_head(*rest, len);
-	if (json_member(s.text, "body", &s.body) < 0 || json_load_strict(s.text, &s.root) < 0)
+	if (json_member(s.text, "body", &s.body) < 0 && json_member(s.text, "head", &head) < 0)
+		return CMD_UNKNOWN;
+	if (json_load_strict(s.text, &s.root) < 0)
 		return CMD_UNKNOWN;
 	(void)SHA256(s.body.p, s.body.len, digest);
 	hex(digest, s.digest);
@@ -71,7 +74,7 @@ static void shown_done(const struct shown *s)
 
 static const json_t *part(const struct shown *s, const char *name)
 {
-	return json_object_get(json_object_get(s->root, "body"), name);
+	return json_object_get(json_object_get(s->root, s->body.len > 0 ? "body" : "head"), name);
 }
 
 static const json_t *process_of(const struct shown *s)
@@ -211,6 +214,19 @@ static void print_line(const struct shown *s)
 	putchar('\n');
 }
 
+/* What an approver cannot see must not pass for not being there. */
+static void print_more(const json_t *root)
+{
+	json_int_t more = ctl_number(root, "more");
+
+	if (more > 0)
+		fprintf(cmd_globals.json ? stderr : stdout,
+			"%lld more that are not listed: pending ones stand first; `approvals show "
+			"ID` "
+			"shows any\n",
+			(long long)more);
+}
+
 static int list(void)
 {
 	_cleanup_buf_ struct buf answer = BUF_INIT(CTL_ANSWER_MAX);
@@ -228,6 +244,7 @@ static int list(void)
 	}
 	if (cmd_globals.json) {
 		printf("%.*s\n", SPAN_FMT(rest));
+		print_more(root);
 		return CMD_YES;
 	}
 	printf("%-14s %-10s %-8s %-16s %-14s %s\n", "ID", "STATE", "ASKED", "WORKLOAD", "RESOURCE",
@@ -236,6 +253,8 @@ static int list(void)
 		_cleanup_(shown_done) struct shown s = {0};
 
 		r = next_shown(&rest, &s);
+		if (r == CMD_NO)
+			print_more(root);
 		if (r != CMD_YES)
 			return r == CMD_NO ? CMD_YES : r;
 		print_line(&s);

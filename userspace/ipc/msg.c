@@ -533,6 +533,7 @@ int msg_get_approval_list_get(struct span in, struct msg_approval_list_get *ret)
 int msg_put_approval_list(struct buf *out, const struct msg_approval_list *m)
 {
 	(void)buf_put_be32(out, m->request);
+	(void)buf_put_be32(out, m->more);
 	return put_bytes(out, m->body);
 }
 
@@ -541,7 +542,8 @@ int msg_get_approval_list(struct span in, struct msg_approval_list *ret)
 	struct cursor c = cursor_of(in);
 	struct msg_approval_list m = {0};
 
-	if (cursor_be32(&c, &m.request) < 0 || get_bytes(&c, &m.body) < 0 || get_end(&c) < 0)
+	if (cursor_be32(&c, &m.request) < 0 || cursor_be32(&c, &m.more) < 0 ||
+	    get_bytes(&c, &m.body) < 0 || get_end(&c) < 0)
 		return -EBADMSG;
 	*ret = m;
 	return 0;

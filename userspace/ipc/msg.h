@@ -166,20 +166,23 @@ struct msg_worker_add {
 	uint32_t index; /* that of a worker that is gone is used again */
 };
 
-/* Which approvals: one by its id, or with "" those that are pending and the latest others, newest
- * first, as many as fit in a message. */
+/* Which approvals: one by its id, or with "" the heads of those that are pending, then of the
+ * others that are open, then of those that ended, newest first each, as many as fit in a message.
+ */
 struct msg_approval_list_get {
 	uint32_t request; /* the warden's own, echoed */
 	char id[APPROVAL_ID_MAX];
 };
 
-/* body: a canonical JSON array of objects
+/* more: how many did not fit. body: a canonical JSON array of objects
  *   {"asked":ns,"body":{…},"by":"…","digest":"hex","expires":ns,"groups":["dba"],"id":"…",
  *    "reason":"…","state":"pending"}
- * where body is what MSG_APPROVAL_ASK brought, asked and expires are wall clock, by and reason are
- * there once somebody decided. */
+ * where body is what MSG_APPROVAL_ASK brought (in a list there is "head" in its place: what a
+ * person tells them apart by, the text shortened and then with "cut":1 beside it), asked and
+ * expires are wall clock, by and reason are there once somebody decided. */
 struct msg_approval_list {
 	uint32_t request;
+	uint32_t more;
 	struct span body;
 };
 

@@ -77,6 +77,7 @@ void control_approval_list(struct warden *w, struct span payload)
 	jsonw_init(&j, &b);
 	jsonw_object(&j, NULL);
 	jsonw_raw(&j, "approvals", m.body);
+	jsonw_uint(&j, "more", m.more);
 	jsonw_int(&j, "ok", 1);
 	jsonw_close(&j);
 	if (jsonw_end(&j) < 0)

@@ -3,6 +3,8 @@
 #include "audit/json_check.h"
 #include "base/jsonw.h"
 
+#define HEAD_TEXT_BYTES 200u /* of an operation's text, in a list */
+
 static void put_member(struct jsonw *w, struct span body, const char *key)
 {
 	struct span value;
@@ -119,7 +121,62 @@ int approval_put_event(struct recorder *r, const struct live *a)
 	return result;
 }
 
-static int put_listed(struct buf *out, const struct store_approval *a)
+/* The front of a JSON string as it stands, cut between characters and escapes. */
+static void put_text_head(struct jsonw *w, struct span text)
+{
+	uint8_t head[HEAD_TEXT_BYTES + 2];
+	size_t len = 1;
+
+	if (text.len <= HEAD_TEXT_BYTES) {
+		jsonw_raw(w, "text", text);
+		return;
+	}
+	for (size_t next = 1; next <= HEAD_TEXT_BYTES;) {
+		uint8_t c = text.p[next];
+
+		len = next;
+		if (c == '\\')
+			next += text.p[next + 1] == 'u' ? 6 : 2;
+		else
+			next += c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	}
+	memcpy(head, text.p, len);
+	head[len] = '"';
+	jsonw_uint(w, "cut", 1);
+	jsonw_raw(w, "text", span_of(head, len + 1));
+}
+
+/* What tells one from another in a list. The body is for who asks for one: many are long. */
+static void put_head(struct jsonw *w, struct span body)
+{
+	struct span op;
+	struct span token;
+	struct span text;
+	struct span who;
+
+	jsonw_object(w, "head");
+	if (json_member(body, "op", &op) == 0 && op.p[0] == '{') {
+		jsonw_object(w, "op");
+		if (json_member(op, "text", &text) == 0 && text.p[0] == '"')
+			put_text_head(w, text);
+		put_member(w, op, "verbs");
+		jsonw_close(w);
+	}
+	put_member(w, body, "resource");
+	if (json_member(body, "who", &who) == 0 && who.p[0] == '{') {
+		jsonw_object(w, "who");
+		if (json_member(who, "token", &token) == 0 && token.p[0] == '{') {
+			jsonw_object(w, "token");
+			put_member(w, token, "subject");
+			jsonw_close(w);
+		}
+		put_member(w, who, "workload");
+		jsonw_close(w);
+	}
+	jsonw_close(w);
+}
+
+static int put_listed(struct buf *out, const struct store_approval *a, bool whole)
 {
 	struct jsonw w;
 
@@ -127,12 +184,15 @@ static int put_listed(struct buf *out, const struct store_approval *a)
 	jsonw_init(&w, out);
 	jsonw_object(&w, NULL);
 	jsonw_uint(&w, "asked", a->asked_ns);
-	jsonw_raw(&w, "body", a->body);
+	if (whole)
+		jsonw_raw(&w, "body", a->body);
 	if (a->by.len > 0)
 		jsonw_span(&w, "by", a->by);
 	jsonw_hex(&w, "digest", a->digest);
 	jsonw_uint(&w, "expires", a->expires_ns);
 	put_groups(&w, a->groups);
+	if (!whole)
+		put_head(&w, a->body);
 	jsonw_span(&w, "id", a->id);
 	if (a->reason.len > 0)
 		jsonw_span(&w, "reason", a->reason);
@@ -144,23 +204,25 @@ static int put_listed(struct buf *out, const struct store_approval *a)
 struct listing {
 	struct recorder *r;
 	struct buf *out;
-	bool full;
+	bool whole;    /* bodies too: one is asked for */
+	uint32_t more; /* did not fit any more */
 };
 
-/* What does not fit is left out; approvals are asked for one by one then. */
+/* What does not fit is counted: the order of the list is that of urgency. */
 static int list_one(void *ctx, const struct store_approval *a)
 {
 	struct listing *l = ctx;
 	struct buf *one = &l->r->body;
 	/* Rows are not evidence: one that somebody changed must not spoil the answer. */
-	int r = json_check(a->body, JSON_CHECK_DEPTH_MAX - 2, NULL) == 0 ? put_listed(one, a)
-									 : -EBADMSG;
+	int r = json_check(a->body, JSON_CHECK_DEPTH_MAX - 2, NULL) == 0
+			? put_listed(one, a, l->whole)
+			: -EBADMSG;
 
 	if (r < 0)
 		return 0;
-	if (buf_len(one) + 2 > buf_room(l->out)) {
-		l->full = true;
-		return 1;
+	if (l->more > 0 || buf_len(one) + 2 > buf_room(l->out)) {
+		l->more++;
+		return 0;
 	}
 	if (buf_len(l->out) > 1)
 		buf_put_u8(l->out, ',');
@@ -198,20 +260,30 @@ static void list_by_id(struct listing *l, const char *id)
 		return;
 }
 
-int approval_list(struct recorder *r, const struct msg_approval_list_get *get, struct buf *out)
+static unsigned rank_of(const struct live *a)
 {
-	struct listing l = {.r = r, .out = out};
+	return a->state == APPROVAL_PENDING ? 0 : approval_is_final(a->state) ? 2 : 1;
+}
+
+int approval_list(struct recorder *r, const struct msg_approval_list_get *get, struct buf *out,
+		  uint32_t *ret_more)
+{
+	struct listing l = {.r = r, .out = out, .whole = *get->id != '\0'};
+	int result;
 
 	buf_put_u8(out, '[');
 	if (*get->id) {
 		list_by_id(&l, get->id);
 		return buf_put_u8(out, ']');
 	}
-	for (int final = 0; final < 2; final++) {
-		for (size_t i = r->n_lives; i > 0 && !l.full; i--) {
-			if (approval_is_final(r->lives[i - 1]->state) == (final == 1))
+	for (unsigned rank = 0; rank < 3; rank++) {
+		for (size_t i = r->n_lives; i > 0; i--) {
+			if (rank_of(r->lives[i - 1]) == rank)
 				(void)list_live(&l, r->lives[i - 1]);
 		}
 	}
-	return buf_put_u8(out, ']');
+	result = buf_put_u8(out, ']');
+	if (result == 0)
+		*ret_more = l.more;
+	return result;
 }

@@ -421,16 +421,18 @@ int approvals_on_list(struct conn *c, struct span payload)
 	struct recorder *r = c->r;
 	struct msg_approval_list_get get;
 	struct msg_approval_list answer;
+	uint32_t more = 0;
 
 	if (msg_get_approval_list_get(payload, &get) < 0 || !c->warden)
 		return -EBADMSG;
 	if (*get.id)
 		(void)taken(r, get.id); /* opens the reader for it */
-	if (approval_list(r, &get, &list) < 0) {
+	if (approval_list(r, &get, &list, &more) < 0) {
 		buf_reset(&list);
 		buf_put_str(&list, "[]");
 	}
-	answer = (struct msg_approval_list){.request = get.request, .body = buf_span(&list)};
+	answer = (struct msg_approval_list){
+		.request = get.request, .more = more, .body = buf_span(&list)};
 	buf_reset(&r->out);
 	recorder_send(r, c, MSG_APPROVAL_LIST, msg_put_approval_list(&r->out, &answer));
 	return 0;

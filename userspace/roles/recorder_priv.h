@@ -159,6 +159,6 @@ void approvals_free(struct recorder *r);
 /* recorder_approval_text.c: what is said about one. */
 _must_check_ int approval_put_event(struct recorder *r, const struct live *a);
 _must_check_ int approval_list(struct recorder *r, const struct msg_approval_list_get *get,
-			       struct buf *out);
+			       struct buf *out, uint32_t *ret_more);
 
 #endif

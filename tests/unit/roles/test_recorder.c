@@ -485,15 +485,15 @@ static void test_new_worker(void **state)
 	"a=1\"},\"session\":\"s-9\",\"who\":{\"token\":{\"subject\":" \
 	"\"agent-7\"},\"workload\":\"w\"}}"
 
-static struct msg_approval_state ask(struct fixture *f, int fd, uint64_t request, uint32_t wait_s,
-				     uint32_t valid_s)
+static struct msg_approval_state ask_for(struct fixture *f, int fd, uint64_t request,
+					 uint32_t wait_s, uint32_t valid_s, struct span body)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT(CHAN_MSG_MAX);
 	struct msg_approval_ask m = {.request = request,
 				     .wait_s = wait_s,
 				     .valid_s = valid_s,
 				     .groups = span_of("dba", 4),
-				     .body = span_str(REQUEST_BODY)};
+				     .body = body};
 	struct msg_approval_state s;
 
 	tree_digest(m.body, m.digest);
@@ -502,6 +502,12 @@ static struct msg_approval_state ask(struct fixture *f, int fd, uint64_t request
 	assert_int_equal(msg_get_approval_state(expect(f, fd, MSG_APPROVAL_STATE), &s), 0);
 	assert_int_equal(s.request, request);
 	return s;
+}
+
+static struct msg_approval_state ask(struct fixture *f, int fd, uint64_t request, uint32_t wait_s,
+				     uint32_t valid_s)
+{
+	return ask_for(f, fd, request, wait_s, valid_s, span_str(REQUEST_BODY));
 }
 
 static struct msg_approval_decided decide(struct fixture *f, const char *id, const char *by,
@@ -701,7 +707,7 @@ static void test_list_and_status(void **state)
 	assert_int_equal(m.request, 5);
 	assert_int_equal(search_load(m.body, &list), 0);
 	assert_int_equal(json_array_size(list), 2);
-	assert_string_equal(json_string_value(search_get(json_array_get(list, 1), "body", "who",
+	assert_string_equal(json_string_value(search_get(json_array_get(list, 1), "head", "who",
 							 "token", "subject", NULL)),
 			    "agent-7");
 	assert_string_equal(json_string_value(search_get(json_array_get(list, 0), "state", NULL)),
@@ -712,6 +718,51 @@ static void test_list_and_status(void **state)
 	assert_int_equal(json_integer_value(search_get(status, "events", NULL)), 2);
 	assert_int_equal(json_integer_value(search_get(status, "approvals_open", NULL)), 2);
 	assert_string_equal(json_string_value(search_get(status, "state", NULL)), "recording");
+	stop(f);
+}
+
+/* Long texts hide nobody's request: a list has heads only, those that wait first, and says how many
+ * it leaves out. */
+static void test_list_of_long_ones(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_buf_ struct buf body = BUF_INIT(CHAN_MSG_MAX);
+	_cleanup_buf_ struct buf b = BUF_INIT(256);
+	_cleanup_(json_decrefp) json_t *list = NULL;
+	struct msg_approval_list_get get = {.request = 5};
+	struct msg_approval_list m;
+	const char *text;
+
+	start(f);
+	(void)expect(f, f->warden, MSG_READY);
+	buf_put_str(&body, "{\"op\":{\"text\":\"UPDATE \\u0001");
+	while (buf_len(&body) < 52000)
+		buf_put_str(&body, "\\\"\u00e9\u20ac");
+	buf_put_str(&body,
+		    "\",\"verbs\":[\"update\"]},\"resource\":\"db\",\"who\":{\"workload\":\"w\"}}");
+	for (uint64_t i = 1; i <= 12; i++)
+		assert_int_equal(ask_for(f, f->workers[0], i, 60, 60, buf_span(&body)).state,
+				 APPROVAL_PENDING);
+	assert_int_equal(msg_put_approval_list_get(&b, &get), 0);
+	send_msg(f->warden, MSG_APPROVAL_LIST_GET, &b);
+	assert_int_equal(msg_get_approval_list(expect(f, f->warden, MSG_APPROVAL_LIST), &m), 0);
+	assert_int_equal(m.more, 0);
+	assert_int_equal(search_load(m.body, &list), 0);
+	assert_int_equal(json_array_size(list), 12);
+	text = json_string_value(search_get(json_array_get(list, 0), "head", "op", "text", NULL));
+	assert_non_null(text);
+	assert_true(strlen(text) > 100 && strlen(text) <= 200);
+	assert_memory_equal(text, "UPDATE \1\"", 9);
+	assert_null(search_get(json_array_get(list, 0), "body", NULL));
+
+	/* One asked for comes with all of it. */
+	(void)snprintf(get.id, sizeof(get.id), "%s",
+		       json_string_value(search_get(json_array_get(list, 11), "id", NULL)));
+	buf_reset(&b);
+	assert_int_equal(msg_put_approval_list_get(&b, &get), 0);
+	send_msg(f->warden, MSG_APPROVAL_LIST_GET, &b);
+	assert_int_equal(msg_get_approval_list(expect(f, f->warden, MSG_APPROVAL_LIST), &m), 0);
+	assert_true(m.body.len > 52000);
 	stop(f);
 }
 
@@ -863,6 +914,7 @@ int main(void)
 		T(test_times),
 		T(test_asker_gone),
 		T(test_list_and_status),
+		T(test_list_of_long_ones),
 		T(test_changed_store_is_refused),
 		T(test_store_removed_under_it),
 		T(test_full_disk),
