@@ -1,5 +1,6 @@
 """Parts that stop or die: what cannot be recorded is not done, what is unwatched is refused."""
 
+import json
 import os
 import re
 import signal
@@ -206,6 +207,28 @@ for a in (("10.0.3.7", 5432), ("10.0.3.99", 80), ("fd00:3::7", 5432)):
         wait_until(lambda: c.psql("SELECT 7 -- again", "-At").stdout.strip() == "7", 20, "service", step=0.3)
         s.ops("-- again")
         check_eq(s.ctl("audit", "verify").returncode, 0)
+
+
+def test_what_a_predecessor_knew_and_is_true_no_longer(w):
+    """Killed, then started anew: listeners and cgroups that went meanwhile are forgotten, the port is the same."""
+    def entries(name):
+        dump = run(["bpftool", "-j", "map", "dump", "pinned", f"{s.bpf_dir}/map_{name}"]).stdout
+        return len(json.loads(dump))
+    with w.new_sluice() as s, w.container("free-agent", sluice=s) as c:
+        with w.container("free-agent", sluice=s):
+            wait_until(lambda: entries("listeners") == 2, 10, "two listeners")
+            pids = s.descendants()
+            os.kill(s.process.pid, signal.SIGKILL)
+            s.process.wait(10)
+        wait_until(lambda: not [p for p in pids if alive(p)], 15, "workers and recorder to follow")
+        check_eq(entries("listeners"), 2)
+        before = entries("cgroups")
+        s.start()
+        wait_until(lambda: c.psql("SELECT 7 -- anew", "-At").stdout.strip() == "7", 20, "service", step=0.3)
+        check_eq(entries("listeners"), 1)
+        check(entries("cgroups") < before, before)
+        ports = {body(e)["port"] for e in s.events("container.ready", at_least=3)}
+        check_eq(ports, {s.config["listen_port"]})
 
 
 def test_second_sluiced_refuses(w):

@@ -236,6 +236,43 @@ def test_container_ready_and_gone_are_recorded(w):
         w.sluice.events(kind, lambda e: cgroup in str(e))
 
 
+def test_a_runtime_on_its_way_is_no_reason_to_listen(w):
+    """runc joins the container's cgroup in the host's namespace; nothing is opened there for that."""
+    host = os.stat("/proc/self/ns/net").st_ino
+    with w.new_sluice() as s:
+        for _ in range(5):
+            with w.container("free-agent", sluice=s) as c:
+                for _ in range(3):
+                    c.run(["/bin/true"])
+        ready = [body(e) for e in s.events("container.ready", at_least=5)]
+        check(not [r for r in ready if r["netns"] == host], ready)
+        check_not_in(f"network namespace {host}", s.log())
+
+
+def test_a_process_of_the_hosts_network_that_is_moved_in(w):
+    """Not run by sluicectl, no exec: its first connect may be too early, the next finds a listener."""
+    with w.new_sluice() as s:
+        path = os.path.join(cgroup2_root() + s.scope, "free-moved")
+        os.mkdir(path)
+        p = subprocess.Popen(["python3", "-c", """
+import socket, sys
+sys.stdin.readline()
+for i in range(50):
+    try:
+        c = socket.create_connection(("10.0.3.7", 5432), 5); print("peer", c.getpeername()); break
+    except ConnectionRefusedError:
+        import time; time.sleep(0.1)
+"""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            with open(path + "/cgroup.procs", "w", encoding="ascii") as f:
+                f.write(str(p.pid))
+            out, _ = p.communicate("go\n", timeout=20)
+            check_in("peer ('10.0.3.7', 5432)", out)
+        finally:
+            end(p)
+            _rmdir(path)
+
+
 # perl speaks on a connection that Python opened: fd and marker in its arguments.
 SPEAK = """
 use strict; my ($fd, $mark) = @ARGV; open(my $s, "+<&=", $fd) or die; $s->autoflush(1);

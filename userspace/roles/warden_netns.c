@@ -19,6 +19,11 @@ struct netns *netns_by_inode(struct warden *w, uint64_t inode)
 	return NULL;
 }
 
+bool netns_is_nodes(const struct warden *w, uint64_t inode)
+{
+	return inode != 0 && (inode == w->node_netns[0] || inode == w->node_netns[1]);
+}
+
 static struct netns *by_cookie(struct warden *w, uint64_t cookie)
 {
 	for (size_t i = 0; i < w->n_netns; i++)
@@ -183,6 +188,9 @@ static int open_new(struct warden *w, struct governed *g, int ns, uint64_t cooki
 	n.cgroup_path = strdup(g->path);
 	if (!n.cgroup_path)
 		return -ENOMEM;
+	/* The port that a predecessor reserved is nobody's to bind, but for one that is exempt. */
+	if (w->own_cgroup == 0)
+		(void)steer_listener_del(w->steer, cookie);
 	r = listen_in(w, ns, &n);
 	if (r < 0) {
 		free(n.cgroup_path);

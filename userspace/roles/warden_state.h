@@ -122,6 +122,13 @@ struct warden {
 /* warden.c: tell the kernel side that somebody is there. */
 void warden_beat(struct warden *w);
 
+/* warden_kernel.c: programs and maps, what this configuration governs, and no more. */
+int kernel_side_open(struct warden *w);
+
+/* warden_identity.c: certificates that agents are shown. */
+int identities_mint(struct warden *w);
+void identities_done(struct warden *w);
+
 /* warden_children.c: the other roles, started, watched and replaced. */
 int children_start(struct warden *w);
 /* MSG_STOP to the workers, then to the recorder; ends the loop when all are gone. */

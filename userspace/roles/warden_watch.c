@@ -94,6 +94,8 @@ int watch_enrol(struct warden *w, const char *path, uint64_t id, struct governed
 	struct governed *g = watch_find(w, id);
 	int r;
 
+	if (id == w->own_cgroup)
+		return -ENOENT;
 	if (!g) {
 		r = insert(w, path, id, &g);
 		if (r < 0)
@@ -129,6 +131,8 @@ struct governed *watch_governed(struct warden *w, uint64_t id, int pid)
 	char path[CGROUP_PATH_MAX];
 	int r;
 
+	if (id == w->own_cgroup)
+		return NULL;
 	if (!g) {
 		if (cgroup_path(w->cgroup_root, id, path, sizeof(path)) < 0 ||
 		    !watch_in_scope(w, path))
@@ -164,7 +168,10 @@ static void on_process(struct warden *w, const struct sluice_kevent *e)
 	n = e->who.net_ns != 0 ? netns_by_inode(w, e->who.net_ns) : NULL;
 	if (n && n->in_map)
 		g->netns_inode = n->inode;
-	else
+	/* A runtime puts its own process into the container's cgroup first, in the node's
+	 * namespace, and has it go to the container's later. What stays here runs something, or
+	 * connects. */
+	else if (e->type == SLUICE_KEV_EXEC || !netns_is_nodes(w, e->who.net_ns))
 		(void)netns_open_for(w, g, (int)e->who.proc.tgid, (int)e->who.tid);
 }
 
@@ -258,13 +265,49 @@ static int scan_cgroup(void *ctx, const char *path, uint64_t id)
 	return 0;
 }
 
+/* Cgroups that went while events were lost. */
+static void forget_gone(struct warden *w)
+{
+	char path[CGROUP_PATH_MAX];
+
+	for (size_t i = w->n_governed; i > 0; i--)
+		if (cgroup_path(w->cgroup_root, w->governed[i - 1].id, path, sizeof(path)) ==
+		    -ENOENT)
+			watch_forget(w, w->governed[i - 1].id);
+}
+
+static bool is_governed(void *ctx, uint64_t id)
+{
+	struct warden *w = ctx;
+	const struct governed *g = watch_find(w, id);
+
+	return id == w->own_cgroup || (g && g->workload != NO_WORKLOAD);
+}
+
+static bool is_open(void *ctx, uint64_t cookie)
+{
+	const struct warden *w = ctx;
+
+	for (size_t i = 0; i < w->n_netns; i++)
+		if (w->netns[i].cookie == cookie)
+			return w->netns[i].in_map;
+	return false;
+}
+
 int watch_rescan(struct warden *w)
 {
 	struct scan s = {.warden = w};
 	int r = 0;
 
+	forget_gone(w);
 	for (size_t i = 0; i < w->config->n_scopes && r == 0; i++)
 		r = cgroup_walk(w->cgroup_root, w->config->scopes[i], scan_cgroup, &s);
+	/* What a predecessor knew and is true no longer; a cgroup without its entry is refused, and
+	 * a connect in a namespace without one is told, so that a listener is opened. */
+	if (r == 0) {
+		(void)steer_cgroups_prune(w->steer, is_governed, w);
+		(void)steer_listeners_prune(w->steer, is_open, w);
+	}
 	netns_sweep_soon(w);
 	return r;
 }
