@@ -6,9 +6,23 @@
 
 /* Relations with masked columns in one statement; with more it is refused. */
 #define MASKED_MAX 32
+/* Names compared for one operation; with more it is refused. */
+#define WORK_MAX (8u * 1024u * 1024u)
+/* What a relation costs that is a view, has parents or has children. */
+#define WORK_FOLLOW 20000u
+/* A power of two: relations looked at for this operation, by their address. */
+#define SEEN_MAX 64u
 
 struct masked {
 	const struct pg_relation *rel;
+	struct mask_set set;
+};
+
+/* What has been found out about a relation. */
+struct seen {
+	const struct pg_relation *rel; /* NULL: nothing */
+	bool reads;		       /* mask_reads_through() */
+	const struct pg_relation *source;
 	struct mask_set set;
 };
 
@@ -19,6 +33,8 @@ struct guard {
 	const struct sql_statement *s; /* looked at now */
 	size_t n_masked;
 	struct masked masked[MASKED_MAX];
+	struct seen seen[SEEN_MAX];
+	size_t work; /* towards WORK_MAX */
 	char *why;
 	size_t why_size;
 };
@@ -33,6 +49,15 @@ static int refuse(struct guard *g, const char *fmt, ...)
 	(void)vsnprintf(g->why, g->why_size, fmt, ap);
 	va_end(ap);
 	return -EACCES;
+}
+
+static int spend(struct guard *g, size_t work)
+{
+	g->work += work;
+	if (g->work > WORK_MAX)
+		return refuse(g, "this is too large to be checked for masked columns: do it in "
+				 "smaller parts");
+	return 0;
 }
 
 static const char *rule_name(const struct mask_rule *rule)
@@ -145,19 +170,40 @@ static int check_masked(struct guard *g, const struct sql_table *t, const struct
 /* Statements that show nothing of a view, whatever it reads. */
 #define BLIND (SQL_DROP | SQL_TRUNCATE | SQL_GRANT | SQL_LOCK | SQL_MAINTAIN)
 
+/* NULL: refused. */
+static const struct seen *look_at(struct guard *g, const struct pg_relation *rel)
+{
+	struct seen *seen = &g->seen[(uintptr_t)rel / sizeof(*rel) % SEEN_MAX];
+	bool alone = rel->sources.n == 0 && rel->parents.n == 0 && rel->children.n == 0;
+
+	if (seen->rel == rel)
+		return spend(g, 1) < 0 ? NULL : seen;
+	if (spend(g, g->verdict->n_masks + (alone ? 1 : WORK_FOLLOW)) < 0)
+		return NULL;
+	seen->rel = rel;
+	seen->source = NULL;
+	seen->reads = mask_reads_through(g->verdict, g->catalog, rel, &seen->source);
+	mask_set_of(g->verdict, g->catalog, rel, &seen->set);
+	return seen;
+}
+
 static int check_relation(struct guard *g, const struct sql_table *t, const struct pg_relation *rel)
 {
 	const struct pg_relation *source;
+	const struct seen *seen;
 	const struct mask_rule *rule = NULL;
 	const char *column = NULL;
-	struct mask_set set;
 	bool blind = (g->s->verbs & ~(uint32_t)BLIND) == 0;
 
 	if (t->access & SQL_READ && mask_shows_samples(rel->schema, rel->name))
 		return refuse(
 			g, "%s.%s shows samples of columns that are masked for you: leave it out",
 			rel->schema, rel->name);
-	if (!blind && mask_reads_through(g->verdict, g->catalog, rel, &source)) {
+	seen = look_at(g, rel);
+	if (!seen)
+		return -EACCES;
+	source = seen->source;
+	if (!blind && seen->reads) {
 		if (source)
 			return refuse(g,
 				      "%s.%s takes from %s.%s, which has columns that are masked "
@@ -168,10 +214,11 @@ static int check_relation(struct guard *g, const struct sql_table *t, const stru
 			      "you: read the tables themselves",
 			      rel->schema, rel->name);
 	}
-	mask_set_of(g->verdict, g->catalog, rel, &set);
-	if (!mask_set_any(&set, rel, &column, &rule))
+	if (seen->set.n > 0 && spend(g, seen->set.n * rel->n_columns) < 0)
+		return -EACCES;
+	if (!mask_set_any(&seen->set, rel, &column, &rule))
 		return 0;
-	return check_masked(g, t, rel, &set, column, rule);
+	return check_masked(g, t, rel, &seen->set, column, rule);
 }
 
 static int check_table(struct guard *g, const struct sql_table *t)
@@ -265,6 +312,8 @@ static int check_column_of(struct guard *g, const struct sql_column *c, const st
 	const struct mask_rule *rule = NULL;
 	const char *column = c->name;
 
+	if (spend(g, (c->qualifier ? g->s->n_ranges : 0) + (c->star ? 0 : m->rel->n_columns)) < 0)
+		return -EACCES;
 	if (!may_mean(g->s, c, m->rel))
 		return 0;
 	if (c->star) {

@@ -2,6 +2,9 @@
 
 #include "proto/postgres/pg_settings.h"
 
+/* Names compared for the hidden calls of one text; what is left then counts as a call. */
+#define WORK_MAX (8u * 1024u * 1024u)
+
 /* The schema that an unqualified name is found in; NULL: in none of the path. */
 static const char *schema_of(const char *name, const struct search_path *path,
 			     const struct pg_catalog *catalog)
@@ -72,47 +75,66 @@ static bool is_column_of(const struct sql_range *range, const char *name,
 
 /* t.f where t has no column f is f(t): a call that does not look like one. */
 static bool is_hidden_call(const struct sql_statement *s, const struct sql_column *c,
-			   const struct pg_catalog *catalog)
+			   const struct pg_catalog *catalog, size_t *work)
 {
 	bool found = false;
 
 	if (c->star || !c->qualifier || !pg_catalog_has_function(catalog, c->name))
 		return false;
-	for (size_t i = 0; i < s->n_ranges; i++) {
+	if (*work > WORK_MAX)
+		return true;
+	*work += s->n_ranges;
+	for (size_t i = 0; i < s->n_ranges && *work <= WORK_MAX; i++) {
 		if (!streq(s->ranges[i].alias, c->qualifier))
 			continue;
 		found = true;
+		*work += PG_CATALOG_COLUMNS_MAX;
 		if (!is_column_of(&s->ranges[i], c->name, catalog))
 			return true;
 	}
-	return !found;
+	return !found || *work > WORK_MAX;
 }
 
 static bool add_hidden_calls(struct sql_statement *s, const struct pg_catalog *catalog,
-			     struct arena *arena)
+			     struct arena *arena, size_t *work)
 {
-	struct sql_function *all;
-	size_t n = 0;
+	struct sql_function *all = NULL;
 
-	for (size_t i = 0; i < s->n_columns; i++)
-		n += is_hidden_call(s, &s->columns[i], catalog);
-	if (n == 0)
-		return true;
-	all = arena_calloc(arena, s->n_functions + n, sizeof(*all));
-	if (!all)
-		return false;
-	if (s->n_functions > 0)
-		memcpy(all, s->functions, s->n_functions * sizeof(*all));
-	for (size_t i = 0; i < s->n_columns; i++)
-		if (is_hidden_call(s, &s->columns[i], catalog))
-			all[s->n_functions++] = (struct sql_function){.name = s->columns[i].name};
-	s->functions = all;
-	s->verbs |= SQL_CALL;
+	for (size_t i = 0; i < s->n_columns; i++) {
+		if (!is_hidden_call(s, &s->columns[i], catalog, work))
+			continue;
+		if (!all) {
+			all = arena_calloc(arena, s->n_functions + s->n_columns - i, sizeof(*all));
+			if (!all)
+				return false;
+			if (s->n_functions > 0)
+				memcpy(all, s->functions, s->n_functions * sizeof(*all));
+			s->functions = all;
+			s->verbs |= SQL_CALL;
+		}
+		all[s->n_functions++] = (struct sql_function){.name = s->columns[i].name};
+	}
 	return true;
 }
 
+/* A name alone is not enough to be harmless where it is, or may be, found elsewhere too: the server
+ * takes whichever function fits the arguments best. */
+static void doubt_functions(struct sql_statement *s, const struct search_path *path,
+			    const struct pg_catalog *catalog)
+{
+	bool shadowed = path->known && !built_ins_come_first(path);
+
+	for (size_t i = 0; i < s->n_functions; i++) {
+		if (s->functions[i].schema ||
+		    (!shadowed && !pg_catalog_has_function(catalog, s->functions[i].name)))
+			continue;
+		s->functions[i].harmless = false;
+		s->verbs |= SQL_CALL;
+	}
+}
+
 static bool resolve_statement(struct sql_statement *s, const struct search_path *path,
-			      const struct pg_catalog *catalog, struct arena *arena)
+			      const struct pg_catalog *catalog, struct arena *arena, size_t *work)
 {
 	if (!copy_list(arena, &s->tables, s->n_tables, sizeof(*s->tables)) ||
 	    !copy_list(arena, &s->ranges, s->n_ranges, sizeof(*s->ranges)) ||
@@ -124,13 +146,8 @@ static bool resolve_statement(struct sql_statement *s, const struct search_path 
 	for (size_t i = 0; i < s->n_ranges && path->known; i++)
 		if (s->ranges[i].table && !s->ranges[i].schema)
 			s->ranges[i].schema = schema_of(s->ranges[i].table, path, catalog);
-	for (size_t i = 0; i < s->n_functions && path->known && !built_ins_come_first(path); i++) {
-		if (s->functions[i].schema)
-			continue;
-		s->functions[i].harmless = false;
-		s->verbs |= SQL_CALL;
-	}
-	return add_hidden_calls(s, catalog, arena);
+	doubt_functions(s, path, catalog);
+	return add_hidden_calls(s, catalog, arena, work);
 }
 
 /* Statements that change which relations there are. */
@@ -159,6 +176,7 @@ const struct sql_class *names_resolve(const struct sql_class *sql, const struct 
 {
 	struct search_path now = *path;
 	struct sql_class *c;
+	size_t work = 0;
 
 	if (!catalog)
 		return sql;
@@ -169,7 +187,7 @@ const struct sql_class *names_resolve(const struct sql_class *sql, const struct 
 	if (!copy_list(arena, &c->statements, c->n_statements, sizeof(*c->statements)))
 		return NULL;
 	for (size_t i = 0; i < c->n_statements; i++) {
-		if (!resolve_statement(&c->statements[i], &now, catalog, arena))
+		if (!resolve_statement(&c->statements[i], &now, catalog, arena, &work))
 			return NULL;
 		c->verbs |= c->statements[i].verbs;
 		/* `SET search_path …; SELECT …` in one text: the rest is read by another path. */

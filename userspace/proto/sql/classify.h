@@ -7,8 +7,9 @@
 
 #include "model/sql.h"
 
-/* Longer texts are SQL_UNKNOWN without being parsed. */
-#define SQL_TEXT_MAX (1024u * 1024u)
+/* Longer texts are SQL_UNKNOWN without being parsed: one of this length takes the parser up to a
+ * third of a second, in which its worker does nothing else. */
+#define SQL_TEXT_MAX (512u * 1024u)
 
 /* Cache of classes by text. entries: how many are kept; bytes: ceiling of the memory they take. */
 struct sql_cache;

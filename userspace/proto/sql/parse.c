@@ -68,6 +68,7 @@ static int read_statements(struct arena *arena, struct span text, const struct t
 {
 	const struct tnode *list = tree_field(root, "stmts");
 	struct sql_class c = {.n_statements = count_items(list)};
+	size_t names = 0;
 	size_t i = 0;
 
 	if (c.n_statements > PARSE_STATEMENTS_MAX)
@@ -86,6 +87,9 @@ static int read_statements(struct arena *arena, struct span text, const struct t
 
 		if (!stmt || walk_statement(arena, stmt, s) < 0)
 			*s = (struct sql_statement){.verbs = SQL_UNKNOWN, .kind = ""};
+		names += s->n_tables + s->n_functions;
+		if (names > PARSE_NAMES_MAX)
+			return -E2BIG;
 		place(text, raw, s);
 		c.verbs |= s->verbs;
 	}

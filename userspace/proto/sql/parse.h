@@ -13,6 +13,9 @@
 #define PARSE_ARENA_MAX (96u * 1024u * 1024u)
 /* Statements in one text; more are SQL_UNKNOWN. */
 #define PARSE_STATEMENTS_MAX 4096
+/* Tables and functions in all statements of one text, each once a statement; more are SQL_UNKNOWN.
+ * Policy asks every rule about each of them. */
+#define PARSE_NAMES_MAX 16384
 
 /* Bytes of the parser's message kept; it may quote the whole text. */
 #define PARSE_ERROR_MAX 200

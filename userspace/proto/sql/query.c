@@ -1,56 +1,85 @@
 /* What queries and changes of rows read and write. */
 #include "proto/sql/walk.h"
 
-/* Names that a WITH brings in hold until the statement it belongs to ends. */
+/* One more name that WITH brings in, within those of outer. */
+static const struct cte *add_cte(struct walk *w, const char *name, const struct cte *outer)
+{
+	struct cte *entry = arena_alloc(w->arena, sizeof(*entry));
+	struct wname *known = walk_name_add(w, &w->cte_names, name);
+
+	if (!entry || !known) {
+		walk_fail(w, -ENOMEM);
+		return NULL;
+	}
+	entry->name = (size_t)(known - (struct wname *)w->cte_names.items);
+	entry->outer = outer;
+	return entry;
+}
+
+static void show_cte(struct walk *w, const struct cte *c, bool visible)
+{
+	struct wname *known = (struct wname *)w->cte_names.items + c->name;
+
+	known->uses += visible ? 1u : (size_t)-1;
+}
+
+static void leave_with(struct walk *w, const struct cte *outer)
+{
+	for (; w->ctes != outer; w->ctes = w->ctes->outer)
+		show_cte(w, w->ctes, false);
+}
+
+/* Names that a WITH brings in hold until the statement it belongs to ends. What was there before
+ * is for leave_with(). */
 static const struct cte *enter_with(struct walk *w, const struct tnode *stmt)
 {
 	const struct tnode *with = tree_field(stmt, "withClause");
 	const struct cte *outer = w->ctes;
 	bool recursive = tree_true(with, "recursive");
-	const struct cte *visible = outer;
 
 	tree_each(cte, with, "ctes")
 	{
-		struct cte *entry = arena_alloc(w->arena, sizeof(*entry));
+		const char *name = tree_str(cte, "ctename");
+		const struct cte *entry;
 
-		if (!entry) {
-			walk_fail(w, -ENOMEM);
-			return outer;
-		}
-		entry->name = tree_str(cte, "ctename");
-		if (!entry->name) {
+		if (!name) {
 			walk_fail(w, -EBADMSG);
 			return outer;
 		}
-		entry->outer = visible;
-		visible = entry;
 		/* Without RECURSIVE, a query sees the names before its own only. */
-		if (!recursive) {
+		if (!recursive)
 			walk_node(w, cte);
-			w->ctes = visible;
-		}
+		entry = add_cte(w, name, w->ctes);
+		if (!entry)
+			return outer;
+		show_cte(w, entry, true);
+		w->ctes = entry;
 	}
-	w->ctes = visible;
 	if (recursive)
 		walk_node(w, tree_field(with, "ctes"));
 	return outer;
 }
 
-static bool is_cte(const struct walk *w, const char *name)
+static bool is_cte(struct walk *w, const char *name)
 {
-	for (const struct cte *c = w->ctes; c; c = c->outer)
-		if (streq(c->name, name))
-			return true;
-	return false;
+	const struct wname *known = walk_name_find(w, &w->cte_names, name);
+
+	return known && known->uses > 0;
 }
 
 /* The items of a SELECT or RETURNING list. */
 static void walk_targets(struct walk *w, const struct tnode *list, enum sql_column_use use)
 {
+	size_t n = 0;
+
 	for (const struct tnode *item = tree_first(list); item; item = item->next) {
 		const struct tnode *val =
 			tree_is(item, "ResTarget") ? tree_field(item, "val") : NULL;
 
+		if (++n > WALK_TARGETS_MAX) {
+			walk_fail(w, -E2BIG);
+			return;
+		}
 		if (tree_is(val, "ColumnRef"))
 			walk_column_ref(w, val, use);
 		else
@@ -71,56 +100,67 @@ static bool is_star(const struct tnode *ref)
 	return false;
 }
 
-/* Output columns that something else in the statement refers to by position or alias: what is
- * done with them there (ordering, grouping) tells of their values. */
-static void use_targets(struct walk *w, const struct tnode *targets, int64_t position,
-			const char *alias)
-{
-	int64_t at = 0;
-	bool star = false;
+/* Output columns that something else in the statement refers to by position or alias. */
+struct references {
+	bool positions; /* any at all */
+	bool at[WALK_TARGETS_MAX + 1];
+	struct wlist aliases; /* of wname */
+};
 
-	for (const struct tnode *t = tree_first(targets); t; t = t->next) {
-		const struct tnode *ref = target_column(t);
-		bool hit;
-
-		at++;
-		star = star || (ref && is_star(ref));
-		if (alias)
-			hit = streq_null(tree_str(t, "name"), alias);
-		else
-			/* After a star, positions cannot be told. */
-			hit = at == position || star;
-		if (hit && ref)
-			walk_column_ref(w, ref, SQL_USE_INNER);
-	}
-}
-
-static void use_reference(struct walk *w, const struct tnode *targets, const struct tnode *n)
+static void refer(struct walk *w, struct references *r, const struct tnode *n)
 {
 	if (tree_is(n, "SortBy")) {
-		use_reference(w, targets, tree_field(n, "node"));
+		refer(w, r, tree_field(n, "node"));
 	} else if (tree_is(n, "GroupingSet")) {
-		tree_each(item, n, "content") use_reference(w, targets, item);
+		tree_each(item, n, "content") refer(w, r, item);
 	} else if (tree_is(n, "RowExpr")) {
-		tree_each(item, n, "args") use_reference(w, targets, item);
+		tree_each(item, n, "args") refer(w, r, item);
 	} else if (tree_is(n, "CollateClause")) {
-		use_reference(w, targets, tree_field(n, "arg"));
+		refer(w, r, tree_field(n, "arg"));
 	} else if (tree_is(n, "A_Const") && tree_field(n, "ival")) {
-		use_targets(w, targets, tree_number(tree_field(n, "ival"), "ival"), NULL);
+		int64_t at = tree_number(tree_field(n, "ival"), "ival");
+
+		r->positions = true;
+		if (at > 0 && at <= (int64_t)WALK_TARGETS_MAX)
+			r->at[at] = true;
 	} else if (tree_is(n, "ColumnRef")) {
 		const struct tnode *first = tree_first(tree_field(n, "fields"));
 
 		if (first && !first->next && tree_string_node(first))
-			use_targets(w, targets, 0, tree_string_node(first));
+			(void)walk_name_add(w, &r->aliases, tree_string_node(first));
 	}
 }
 
-static void walk_references(struct walk *w, const struct tnode *stmt, const char *key)
+/* What is done with those columns there (ordering, grouping) tells of their values. The list has
+ * been walked: it is not too long. */
+static void use_targets(struct walk *w, const struct tnode *targets, struct references *r)
 {
-	const struct tnode *targets = tree_field(stmt, "targetList");
+	size_t at = 0;
+	bool star = false;
 
-	tree_each(item, stmt, key) use_reference(w, targets, item);
-	walk_node(w, tree_field(stmt, key));
+	for (const struct tnode *t = tree_first(targets); t && w->error == 0; t = t->next) {
+		const struct tnode *ref = target_column(t);
+		const char *alias = tree_str(t, "name");
+
+		at++;
+		if (!ref)
+			continue;
+		star = star || is_star(ref);
+		/* After a star, positions cannot be told. */
+		if (r->at[at] || (r->positions && star) ||
+		    (alias && walk_name_find(w, &r->aliases, alias)))
+			walk_column_ref(w, ref, SQL_USE_INNER);
+	}
+}
+
+static void walk_references(struct walk *w, const struct tnode *stmt)
+{
+	static const char *const keys[] = {"groupClause", "sortClause", "distinctClause"};
+	struct references r = {.positions = false};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		tree_each(item, stmt, keys[i]) refer(w, &r, item);
+	use_targets(w, tree_field(stmt, "targetList"), &r);
 }
 
 void walk_select(struct walk *w, const struct tnode *n, bool top)
@@ -140,10 +180,11 @@ void walk_select(struct walk *w, const struct tnode *n, bool top)
 		output = false;
 	walk_children_but(w, n, handled);
 	walk_targets(w, tree_field(n, "targetList"), output ? SQL_USE_OUTPUT : SQL_USE_INNER);
-	walk_references(w, n, "groupClause");
-	walk_references(w, n, "sortClause");
-	walk_references(w, n, "distinctClause");
-	w->ctes = outer;
+	walk_references(w, n);
+	walk_node(w, tree_field(n, "groupClause"));
+	walk_node(w, tree_field(n, "sortClause"));
+	walk_node(w, tree_field(n, "distinctClause"));
+	leave_with(w, outer);
 }
 
 static void walk_returning(struct walk *w, const struct tnode *n, bool top)
@@ -173,7 +214,7 @@ void walk_insert(struct walk *w, const struct tnode *n, bool top)
 	walk_node(w, tree_field(n, "selectStmt"));
 	w->feeds_insert = false;
 	walk_returning(w, n, top);
-	w->ctes = outer;
+	leave_with(w, outer);
 }
 
 static void walk_change(struct walk *w, const struct tnode *n, bool top)
@@ -184,7 +225,7 @@ static void walk_change(struct walk *w, const struct tnode *n, bool top)
 	walk_table(w, tree_field(n, "relation"), SQL_READ | SQL_WRITE);
 	walk_children_but(w, n, handled);
 	walk_returning(w, n, top);
-	w->ctes = outer;
+	leave_with(w, outer);
 }
 
 void walk_update(struct walk *w, const struct tnode *n, bool top)

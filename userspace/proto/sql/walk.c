@@ -75,25 +75,46 @@ static bool make_index(struct walk *w, struct wlist *l, const struct item_ops *o
 	return true;
 }
 
+/* Where a search ended: the item, or the free slot for it. */
+struct found {
+	void *item; /* NULL: there is none */
+	uint32_t slot;
+};
+
+static struct found find_item(struct walk *w, const struct wlist *l, const struct item_ops *ops,
+			      const void *item)
+{
+	struct found f = {.item = NULL};
+	uint32_t hash;
+
+	if (!l->index) {
+		for (size_t i = 0; i < l->n && !f.item; i++)
+			if (ops->same(item_at(l, ops, i), item))
+				f.item = item_at(l, ops, i);
+	} else {
+		hash = ops->hash(item);
+		for (uint32_t probe = 0; !f.item; probe++) {
+			f.slot = slot_of(hash, probe);
+			if (l->index[f.slot] == 0)
+				break;
+			if (ops->same(item_at(l, ops, l->index[f.slot] - 1u), item))
+				f.item = item_at(l, ops, l->index[f.slot] - 1u);
+			else
+				w->work++;
+		}
+	}
+	if (w->work > WALK_WORK_MAX)
+		walk_fail(w, -E2BIG);
+	return f;
+}
+
 /* The item equal to this one, added when there is none; NULL: error set. */
 static void *add_item(struct walk *w, struct wlist *l, const struct item_ops *ops, const void *item)
 {
-	uint32_t hash = 0;
-	uint32_t probe = 0;
+	struct found f = find_item(w, l, ops, item);
 
-	if (!l->index) {
-		for (size_t i = 0; i < l->n; i++)
-			if (ops->same(item_at(l, ops, i), item))
-				return item_at(l, ops, i);
-	} else {
-		hash = ops->hash(item);
-		for (; l->index[slot_of(hash, probe)] != 0; probe++) {
-			void *at = item_at(l, ops, l->index[slot_of(hash, probe)] - 1u);
-
-			if (ops->same(at, item))
-				return at;
-		}
-	}
+	if (f.item)
+		return f.item;
 	if (l->n == WALK_LIST_MAX) {
 		walk_fail(w, -E2BIG);
 		return NULL;
@@ -105,7 +126,7 @@ static void *add_item(struct walk *w, struct wlist *l, const struct item_ops *op
 	memcpy(item_at(l, ops, l->n), item, ops->size);
 	l->n++;
 	if (l->index)
-		l->index[slot_of(hash, probe)] = (uint16_t)l->n;
+		l->index[f.slot] = (uint16_t)l->n;
 	else if (l->n == INDEX_FROM && !make_index(w, l, ops))
 		walk_fail(w, -ENOMEM);
 	return item_at(l, ops, l->n - 1);
@@ -175,11 +196,32 @@ static bool same_range(const void *a, const void *b)
 	       streq_null(x->schema, y->schema);
 }
 
+static uint32_t hash_name(const void *item)
+{
+	return hash_str(2166136261u, ((const struct wname *)item)->name);
+}
+
+static bool same_name(const void *a, const void *b)
+{
+	return streq(((const struct wname *)a)->name, ((const struct wname *)b)->name);
+}
+
 static const struct item_ops table_ops = {sizeof(struct sql_table), hash_table, same_table};
 static const struct item_ops function_ops = {sizeof(struct sql_function), hash_function,
 					     same_function};
 static const struct item_ops column_ops = {sizeof(struct sql_column), hash_column, same_column};
 static const struct item_ops range_ops = {sizeof(struct sql_range), hash_range, same_range};
+static const struct item_ops name_ops = {sizeof(struct wname), hash_name, same_name};
+
+struct wname *walk_name_find(struct walk *w, struct wlist *names, const char *name)
+{
+	return find_item(w, names, &name_ops, &(struct wname){.name = name}).item;
+}
+
+struct wname *walk_name_add(struct walk *w, struct wlist *names, const char *name)
+{
+	return add_item(w, names, &name_ops, &(struct wname){.name = name});
+}
 
 static void add_column(struct walk *w, const struct sql_column *column)
 {
@@ -482,18 +524,16 @@ void walk_node(struct walk *w, const struct tnode *n)
 /* A bare name that is also a range's is the whole row: SELECT t FROM t. */
 static void walk_whole_rows(struct walk *w)
 {
+	struct wlist aliases = {.n = 0};
 	size_t n = w->columns.n;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < w->ranges.n; i++)
+		(void)walk_name_add(w, &aliases,
+				    ((const struct sql_range *)w->ranges.items)[i].alias);
+	for (size_t i = 0; i < n && w->error == 0; i++) {
 		const struct sql_column *c = (const struct sql_column *)w->columns.items + i;
-		const struct sql_range *r = w->ranges.items;
-		size_t k = 0;
 
-		if (c->star || c->qualifier)
-			continue;
-		while (k < w->ranges.n && !streq(r[k].alias, c->name))
-			k++;
-		if (k < w->ranges.n)
+		if (!c->star && !c->qualifier && walk_name_find(w, &aliases, c->name))
 			walk_column(w, c->name, NULL, SQL_USE_INNER);
 	}
 }

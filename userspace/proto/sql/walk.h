@@ -9,6 +9,11 @@
 
 /* Distinct entries of one kind in one statement. */
 #define WALK_LIST_MAX 4096u
+/* Items of a SELECT or RETURNING list; the server takes no more (MaxTupleAttributeNumber). */
+#define WALK_TARGETS_MAX 1664u
+/* Entries compared in vain while lists are searched. Their hash has no key: names made to collide use
+ * this up, and nothing else does. */
+#define WALK_WORK_MAX (4u * 1024u * 1024u)
 
 /* A list without duplicates. */
 struct wlist {
@@ -18,9 +23,15 @@ struct wlist {
 	uint16_t *index; /* open addressing over hashes once the list is long; 0: free */
 };
 
+/* A name and how often it counts now. */
+struct wname {
+	const char *name;
+	size_t uses;
+};
+
 /* Names that WITH brings in, innermost first. */
 struct cte {
-	const char *name;
+	size_t name; /* where it is in cte_names */
 	const struct cte *outer;
 };
 
@@ -33,7 +44,9 @@ struct walk {
 	struct wlist columns;
 	struct wlist ranges;
 	const struct cte *ctes;
-	uint32_t access;   /* of a RangeVar met now */
+	struct wlist cte_names; /* of wname; uses: how many of ctes have it */
+	size_t work;		/* towards WALK_WORK_MAX */
+	uint32_t access;	/* of a RangeVar met now */
 	bool top;	   /* the next node is the outermost: what it returns goes to the agent */
 	bool feeds_insert; /* the next node is the source of an INSERT: VALUES alone is no select */
 };
@@ -49,6 +62,10 @@ void walk_children(struct walk *w, const struct tnode *n); /* the fields of an o
 void walk_children_but(struct walk *w, const struct tnode *n, const char *const *skip);
 void walk_fail(struct walk *w, int error);
 void walk_verb(struct walk *w, uint32_t verbs);
+/* The name in a list of wname; NULL: it is not there. Added: NULL is an error, which is set. The
+ * entry holds until the next is added. */
+struct wname *walk_name_find(struct walk *w, struct wlist *names, const char *name);
+struct wname *walk_name_add(struct walk *w, struct wlist *names, const char *name);
 
 /* A RangeVar as a table, whatever WITH says; access may be 0 to give only its range. */
 void walk_table(struct walk *w, const struct tnode *range_var, uint32_t access);
