@@ -124,16 +124,23 @@ static void print_params(const json_t *params)
 	}
 }
 
-static void print_shown(const struct shown *s)
+/* Where it stands; not of one that is being decided. */
+static void print_state(const struct shown *s)
+{
+	print_field("state", ctl_text(s->root, "state"));
+	print_field("by", ctl_text(s->root, "by"));
+	print_field("reason", ctl_text(s->root, "reason"));
+}
+
+static void print_shown(const struct shown *s, bool with_state)
 {
 	const json_t *op = part(s, "op");
 	const json_t *verdict = part(s, "verdict");
 	char age[24];
 
 	print_field("approval", ctl_text(s->root, "id"));
-	print_field("state", ctl_text(s->root, "state"));
-	print_field("by", ctl_text(s->root, "by"));
-	print_field("reason", ctl_text(s->root, "reason"));
+	if (with_state)
+		print_state(s);
 	printf("%-11s %s ago\n", "asked",
 	       ctl_age((uint64_t)ctl_number(s->root, "asked"), now(), age));
 	if (streq(ctl_text(s->root, "state"), "pending"))
@@ -197,7 +204,7 @@ static int show(const char *id)
 	if (cmd_globals.json)
 		printf("%.*s\n", SPAN_FMT(s.text));
 	else
-		print_shown(&s);
+		print_shown(&s, true);
 	return digest_holds(&s) ? CMD_YES : CMD_UNKNOWN;
 }
 
@@ -279,6 +286,16 @@ struct decision {
 	bool yes;
 };
 
+/* ap-59GV-7HEX approved by Ann */
+static void print_outcome(const char *id, const json_t *answer)
+{
+	const char *by = ctl_text(answer, "by");
+
+	printf("%s %s%s", id, ctl_text(answer, "state"), *by ? " by " : "");
+	ctl_print(stdout, by, 0);
+	putchar('\n');
+}
+
 static int send_decision(const char *verb, const struct decision *d)
 {
 	_cleanup_buf_ struct buf answer = BUF_INIT(CTL_ANSWER_MAX);
@@ -299,7 +316,7 @@ static int send_decision(const char *verb, const struct decision *d)
 	if (cmd_globals.json)
 		printf("%.*s\n", SPAN_FMT(buf_span(&answer)));
 	else
-		printf("%s %s\n", d->id, ctl_text(root, "state"));
+		print_outcome(d->id, root);
 	return CMD_YES;
 }
 
@@ -317,7 +334,7 @@ static int approve(struct decision *d)
 	if (!digest_holds(&s))
 		return CMD_UNKNOWN;
 	if (!cmd_globals.json)
-		print_shown(&s);
+		print_shown(&s, !streq(ctl_text(s.root, "state"), "pending"));
 	if (!d->yes && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && !person_agrees()) {
 		fputs("not approved\n", stderr);
 		return CMD_NO;

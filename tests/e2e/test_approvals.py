@@ -5,7 +5,7 @@ import re
 import signal
 import time
 
-from sluicetest.sluice import body
+from sluicetest.sluice import APPROVERS, body
 from sluicetest.util import check, check_eq, check_in, check_not_in, wait_until
 
 
@@ -87,7 +87,10 @@ def test_twice_is_once(w):
     before = float(balance(w))
     p = ask(w)
     asked = w.sluice.pending("balance + 1")
-    check_eq(w.sluice.ctl("approvals", "approve", asked["id"]).returncode, 0)
+    said = w.sluice.ctl("approvals", "approve", asked["id"]).stdout
+    check(said.rstrip().endswith(f"{asked['id']} approved by {APPROVERS[0]['name']}"), said)
+    check_in("balance + 1", said)
+    check_not_in("pending", said)
     second = w.sluice.ctl("approvals", "approve", asked["id"], check_rc=False)
     check_eq(second.returncode, 1)
     p.communicate(timeout=15)

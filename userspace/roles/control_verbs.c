@@ -142,6 +142,8 @@ void control_approval_decided(struct warden *w, struct span payload)
 		return;
 	jsonw_init(&j, &b);
 	jsonw_object(&j, NULL);
+	if (m.done && c->approver)
+		jsonw_str(&j, "by", c->approver->name);
 	if (!m.done)
 		jsonw_span(&j, "error", span_head(m.text, 1024));
 	jsonw_int(&j, "ok", m.done);
