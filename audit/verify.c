@@ -1,8 +1,10 @@
 #include "audit/verify.h"
 
 #include <stdarg.h>
+#include <time.h>
 
 #include "audit/entry.h"
+#include "audit/json_check.h"
 
 #define FAULT_TEXT_MAX 512u
 
@@ -11,6 +13,15 @@ struct awaited {
 	bool any;
 	uint64_t size;
 	uint8_t root[HASH_LEN];
+};
+
+/* Events that no checkpoint signs for so far. */
+struct unsigned_tail {
+	uint64_t first; /* seq; 0: none */
+	uint64_t start; /* seq of a start of the node after others, 0: none */
+	bool others;	/* than what a recorder says of itself when it can write at last */
+	int64_t oldest_s;
+	int64_t newest_s;
 };
 
 struct verifier {
@@ -22,6 +33,7 @@ struct verifier {
 	uint64_t last; /* seq of the event before */
 	uint8_t leaf[HASH_LEN];
 	bool leaf_known;
+	struct unsigned_tail tail;
 	struct awaited stored; /* next of the store's own */
 	uint64_t next_stored;  /* the one after it is at least of this size */
 	struct awaited notes[VERIFY_NOTES_MAX];
@@ -133,6 +145,7 @@ static void await_notes(struct verifier *v)
 static void proven(struct verifier *v)
 {
 	v->result.checkpoints++;
+	v->tail = (struct unsigned_tail){0};
 	v->result.signed_size = MAX(v->result.signed_size, v->tree.size);
 }
 
@@ -199,6 +212,44 @@ static void check_columns(struct verifier *v, const struct store_event *e,
 		fault(v, e->seq, "%s: the store's session is not the event's", name_of(v, e));
 }
 
+/* -1: not a time. */
+static int64_t seconds_of(struct span time)
+{
+	char text[ENTRY_TIME_LEN + 1];
+	struct tm tm = {0};
+
+	if (time.len != ENTRY_TIME_LEN)
+		return -1;
+	memcpy(text, time.p, ENTRY_TIME_LEN);
+	text[ENTRY_TIME_LEN] = '\0';
+	return strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) ? (int64_t)timegm(&tm) : -1;
+}
+
+static bool is_start(const struct entry *entry)
+{
+	struct span cause;
+
+	return span_eq_str(entry->kind, "node.start") &&
+	       json_member(entry->body, "cause", &cause) == 0 && span_eq_str(cause, "\"start\"");
+}
+
+static void note_unsigned(struct verifier *v, const struct entry *entry)
+{
+	struct unsigned_tail *t = &v->tail;
+	int64_t s = seconds_of(entry->time);
+
+	if (t->first == 0)
+		*t = (struct unsigned_tail){
+			.first = v->tree.size + 1, .oldest_s = s, .newest_s = s};
+	else if (t->others && is_start(entry) && t->start == 0)
+		t->start = v->tree.size + 1;
+	t->others = t->others || !span_eq_str(entry->kind, "recorder");
+	if (s >= 0) {
+		t->oldest_s = MIN(t->oldest_s, s);
+		t->newest_s = MAX(t->newest_s, s);
+	}
+}
+
 static void check_gap(struct verifier *v, const struct store_event *e)
 {
 	if (e->seq == v->last + 1)
@@ -234,6 +285,7 @@ static int on_event(void *ctx, const struct store_event *e)
 	} else {
 		check_link(v, e, &entry);
 		check_columns(v, e, &entry);
+		note_unsigned(v, &entry);
 	}
 	/* Go on with the leaf as it was stored: so one changed event is one fault, and whether the
 	 * stored leaf was the right one is what the next link and the checkpoints tell. */
@@ -290,6 +342,29 @@ static int on_line(void *ctx, const char *line)
 	return 0;
 }
 
+/* What is not signed for is believed only as what was written a moment ago: a recorder signs what
+ * it finds before it goes on, and then every few seconds. Else whoever cannot sign could make a
+ * store anew and take the checkpoints away. */
+static void check_unsigned(struct verifier *v)
+{
+	const struct unsigned_tail *t = &v->tail;
+
+	if (!v->o->key || v->gap || t->first == 0)
+		return;
+	if (t->start != 0)
+		fault(v, t->first,
+		      "events %llu to %llu ought to be signed for and are not: event %llu is a "
+		      "start, "
+		      "before which the rest is signed",
+		      U(t->first), U(t->start - 1), U(t->start));
+	else if (t->newest_s - t->oldest_s > VERIFY_UNSIGNED_MAX_S)
+		fault(v, t->first,
+		      "events from %llu on ought to be signed for and are not: event %llu came "
+		      "%lld "
+		      "seconds later",
+		      U(t->first), U(v->last), (long long)(t->newest_s - t->oldest_s));
+}
+
 static void check_ends(struct verifier *v)
 {
 	uint64_t last;
@@ -343,6 +418,7 @@ int verify_store(const char *path, const struct verify_options *options,
 	await_stored(&v);
 	compare_roots(&v);
 	read_events(&v);
+	check_unsigned(&v);
 	check_ends(&v);
 	if (store_check(store, on_line, &v) < 0)
 		fault(&v, 0, "the file is damaged: %s", store_error(store));

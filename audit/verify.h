@@ -24,11 +24,16 @@ struct verify_options {
 	void *ctx;
 };
 
+/* Older than this, seen from the newest event, no event is without a signature: twice the time
+ * between two checkpoints. */
+#define VERIFY_UNSIGNED_MAX_S 20
+
 struct verify_result {
 	uint64_t events;      /* that were read */
 	uint64_t checkpoints; /* whose signature and root are right */
 	uint64_t faults;
-	uint64_t signed_size; /* of the largest such checkpoint: events up to it are proven */
+	uint64_t signed_size; /* of the largest such checkpoint: events up to it are proven. 0: only
+			       * the links were checked, which anybody can make anew */
 	uint8_t root[HASH_LEN];
 };
 

@@ -440,15 +440,16 @@ static void tell(const struct note_key *key, const struct verify_result *result)
 		       result->faults == 1 ? "" : "s");
 		return;
 	}
-	printf("whole: no event was changed, removed, reordered or added\n");
-	if (result->signed_size > 0)
-		printf("events 1 to %llu are signed for", (unsigned long long)result->signed_size);
-	else
-		printf("no event is signed for yet");
+	if (result->signed_size == 0) {
+		printf("NOT KNOWN: nothing is signed for yet, so nothing but the links could be "
+		       "checked\n");
+		return;
+	}
+	printf("whole up to event %llu: none was changed, removed, reordered or added\n",
+	       (unsigned long long)result->signed_size);
 	if (result->events > result->signed_size)
-		printf("; the %llu after them are linked, and signed for with the next checkpoint",
+		printf("%llu later events are linked and not yet signed for\n",
 		       (unsigned long long)(result->events - result->signed_size));
-	putchar('\n');
 }
 
 static int tell_json(const struct note_key *key, const struct verify_result *result,
@@ -467,7 +468,7 @@ static int tell_json(const struct note_key *key, const struct verify_result *res
 	jsonw_str(&w, "key", key->name);
 	jsonw_hex(&w, "root", span_of(result->root, HASH_LEN));
 	jsonw_uint(&w, "signed_events", result->signed_size);
-	jsonw_uint(&w, "whole", result->faults == 0);
+	jsonw_uint(&w, "whole", result->faults == 0 && result->signed_size > 0);
 	jsonw_close(&w);
 	r = jsonw_end(&w);
 	if (r == 0)
@@ -496,7 +497,9 @@ static int check(const struct options *o, struct verify_options *v, const struct
 		tell(key, &result);
 	else if (jsonw_end(&f.w) < 0 || tell_json(key, &result, &text) < 0)
 		return fault("answer", "out of memory");
-	return result.faults == 0 ? CMD_YES : CMD_NO;
+	if (result.faults > 0)
+		return CMD_NO;
+	return result.signed_size > 0 ? CMD_YES : CMD_UNKNOWN;
 }
 
 static int verify(const struct options *o)

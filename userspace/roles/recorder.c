@@ -244,9 +244,13 @@ static void on_checkpoint_due(struct timer *t)
 {
 	struct recorder *r = OWNER_OF(t, struct recorder, checkpoint_timer);
 
-	recorder_sign(r);
-	recorder_after(r);
-	if (timer_set(r->loop, &r->checkpoint_timer, CHECKPOINT_MS, on_checkpoint_due) < 0)
+	if (now_ns() - r->signed_ns >= CHECKPOINT_MS * UINT64_C(1000000)) {
+		recorder_sign(r);
+		recorder_after(r);
+	}
+	if (timer_set(r->loop, &r->checkpoint_timer,
+		      r->signed_ns ? CHECKPOINT_LOOK_MS : CHECKPOINT_FIRST_MS,
+		      on_checkpoint_due) < 0)
 		loop_stop(r->loop, 1);
 }
 
@@ -259,6 +263,12 @@ static void try_open(struct timer *t)
 
 	memcpy(before_text, r->error_text, sizeof(before_text));
 	r->error = recorder_open(r);
+	if (!r->error) {
+		/* What a recorder before left without a signature: no event comes behind it so. The
+		 * first one of this one need not wait for the next then. */
+		recorder_sign(r);
+		r->signed_ns = 0;
+	}
 	if (before && !r->error) {
 		memcpy(r->error_text, before_text, sizeof(before_text));
 		recorder_note_resumed(r);
@@ -338,7 +348,7 @@ static int start(struct recorder *r, int warden_fd, const int *worker_fds, size_
 	if (result < 0)
 		return result;
 	try_open(&r->retry_timer);
-	result = timer_set(r->loop, &r->checkpoint_timer, CHECKPOINT_MS, on_checkpoint_due);
+	result = timer_set(r->loop, &r->checkpoint_timer, CHECKPOINT_FIRST_MS, on_checkpoint_due);
 	if (result < 0)
 		return result;
 	return chan_send(r->warden->chan, MSG_READY, (struct span){0}, NULL, 0);

@@ -339,6 +339,7 @@ void recorder_sign(struct recorder *r)
 		b->oldest_ns = now_ns();
 	b->n++;
 	r->signed_size = r->tree.size;
+	r->signed_ns = now_ns();
 	entry_time(wall_ns(), r->signed_time);
 }
 

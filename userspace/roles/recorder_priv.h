@@ -18,7 +18,9 @@
 #define COMMIT_DELAY_MS	    5
 #define COMMIT_EVENTS	    2048u /* commit without waiting for more */
 #define RETRY_MS	    1000
-#define CHECKPOINT_MS	    10000
+#define CHECKPOINT_MS	    10000 /* between two; verify.h counts on it */
+#define CHECKPOINT_FIRST_MS 100	  /* while it has signed for no event of its own */
+#define CHECKPOINT_LOOK_MS  1000  /* the first event after a time of rest is signed for so soon */
 #define LIVE_MAX	    1024u
 #define LIVE_BYTES_MAX	    (32u * 1024u * 1024u)
 #define RECENT_MAX	    64u			   /* decided approvals that are still listed */
@@ -90,6 +92,7 @@ struct recorder {
 	uint8_t leaf[HASH_LEN];
 	uint64_t committed;
 	uint64_t signed_size;
+	uint64_t signed_ns; /* when, monotonic */
 	char signed_time[ENTRY_TIME_LEN + 1];
 	struct batch batches[2];
 	struct batch *filling;

@@ -53,6 +53,10 @@ static void sign(struct fixture *f, struct store *s, const struct tree *t, struc
 	assert_int_equal(store_put_checkpoint(s, &c), 0);
 }
 
+/* When the event with this number came, and what it was. */
+static unsigned pause_at;
+static unsigned start_at;
+
 static void append(struct store *s, struct tree *t, uint8_t *leaf, const char *text)
 {
 	_cleanup_buf_ struct buf body = BUF_INIT(4096);
@@ -60,13 +64,21 @@ static void append(struct store *s, struct tree *t, uint8_t *leaf, const char *t
 	struct entry e = {.kind = span_str(t->size % 2 ? "op.result" : "op"),
 			  .node = span_str("n1"),
 			  .seq = t->size + 1};
-	struct store_event row = {.seq = e.seq, .kind = e.kind};
+	struct store_event row = {.seq = e.seq};
 	char time[ENTRY_TIME_LEN + 1];
 
-	buf_putf(&body, "{\"op\":{\"text\":\"%s %llu\"},\"session\":\"s%llu\"}", text,
-		 (unsigned long long)e.seq, (unsigned long long)e.seq / 4);
+	if (e.seq == start_at) {
+		e.kind = span_str("node.start");
+		buf_put_str(&body, "{\"cause\":\"start\"}");
+	} else {
+		buf_putf(&body, "{\"op\":{\"text\":\"%s %llu\"},\"session\":\"s%llu\"}", text,
+			 (unsigned long long)e.seq, (unsigned long long)e.seq / 4);
+	}
+	row.kind = e.kind;
 	e.body = buf_span(&body);
-	entry_time(UINT64_C(1795399678000000000) + e.seq * 1000000, time);
+	entry_time(UINT64_C(1795399678000000000) + e.seq * 1000000 +
+			   (pause_at > 0 && e.seq >= pause_at ? UINT64_C(30000000000) : 0),
+		   time);
 	e.time = row.time = span_str(time);
 	memcpy(e.prev, leaf, HASH_LEN);
 	assert_int_equal(entry_put(&b, &e), 0);
@@ -327,6 +339,42 @@ static void test_rewritten(void **state)
 	assert_int_equal(first_seq, CHECKPOINT1);
 }
 
+/* Made anew by somebody without the key, who takes the checkpoints away: a store like that of a
+ * node that has just begun, but that it is older, or was started again. */
+static void test_rewritten_without_checkpoints(void **state)
+{
+	struct fixture *f = *state;
+	struct verify_result result;
+
+	sql(f, "DELETE FROM checkpoints");
+	assert_int_equal(verify(f, (struct span){0}, &result), 0);
+	assert_int_equal(result.signed_size, 0);
+	assert_int_equal(unlink(f->path), 0);
+	pause_at = 38;
+	fill(f, f->path, "other");
+	assert_int_equal(verify(f, (struct span){0}, NULL), 1);
+	assert_int_equal(first_seq, CHECKPOINT2 + 1);
+	assert_non_null(strstr(first_fault, "from 36 on ought to be signed for and are not"));
+	sql(f, "DELETE FROM checkpoints");
+	*first_fault = *all_faults = '\0';
+	expect(f, 1, "events from 1 on ought to be signed for and are not");
+	pause_at = 0;
+
+	assert_int_equal(unlink(f->path), 0);
+	start_at = 30;
+	fill(f, f->path, "other");
+	assert_int_equal(verify(f, (struct span){0}, NULL), 0);
+	sql(f, "DELETE FROM checkpoints WHERE size>20");
+	*first_fault = *all_faults = '\0';
+	expect(f, 21, "events 21 to 29 ought to be signed for and are not: event 30 is a start");
+	/* A tail that begins with a start is one of now. */
+	assert_int_equal(unlink(f->path), 0);
+	start_at = CHECKPOINT2 + 1;
+	fill(f, f->path, "other");
+	assert_int_equal(verify(f, (struct span){0}, NULL), 0);
+	start_at = 0;
+}
+
 static void test_other_key(void **state)
 {
 	struct fixture *f = *state;
@@ -553,6 +601,7 @@ int main(void)
 		T(test_cut_off_after_the_checkpoint),
 		T(test_cut_off_thoroughly),
 		T(test_rewritten),
+		T(test_rewritten_without_checkpoints),
 		T(test_other_key),
 		T(test_checkpoint_changed),
 		T(test_checkpoint_moved),
