@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "proto/sql/classify.h"
 #include "session/mask_guard.h"
 #include "unit/proto/catalog_script.h"
@@ -82,7 +83,7 @@ static const struct script database = {
 				       "106 105 i", "108 107 i", "109 20000 f", "110 100 t",
 				       "112 101 r", "113 105 r", "114 100 r", "115 105 i",
 				       "117 107 r", "118 12000 r", NULL},
-	.functions = (const char *const[]){"full_name", "leak", "weight", NULL},
+	.functions = (const char *const[]){"full_name", "initcap", "leak", "weight", NULL},
 	.path = (const char *const[]){"pg_catalog", "public", NULL},
 };
 
@@ -254,6 +255,8 @@ static const char *const refused[] = {
 	"SELECT leak()",
 	"SELECT * FROM leak()",
 	"SELECT public.lower('x')",
+	/* the database has one of its own of that name */
+	"SELECT initcap('x')",
 	"SELECT query_to_xml('select ssn from customers', true, true, '')",
 	"SELECT table_to_xml('customers', true, true, '')",
 	"SELECT pg_read_file('base/1/2')",
@@ -308,7 +311,7 @@ static const char *const passed[] = {
 	"SELECT ssn FROM customers FOR UPDATE",
 	"SELECT id, ssn FROM customers TABLESAMPLE bernoulli (1)",
 	"SELECT c.ctid, c.xmin FROM customers c",
-	"SELECT now(), version(), lower('X'), 1 + 1",
+	"SELECT now(), version(), lower('X'), pg_catalog.initcap('x'), 1 + 1",
 	"SELECT g FROM generate_series(1, 3) AS g",
 	"SELECT nextval('s')",
 	"SELECT o FROM orders o",
@@ -419,7 +422,7 @@ static int teardown(void **state)
 static int guard(const struct fixture *f, const char *sql, bool path_known, bool binary,
 		 char why[VERDICT_REASON_MAX])
 {
-	_cleanup_arena_ struct arena arena = ARENA_INIT(1 << 20);
+	_cleanup_arena_ struct arena arena = ARENA_INIT(4 << 20);
 	const struct sql_class *class = sql_classify(f->cache, span_str(sql));
 	struct op op = {.id = 1, .kind = OP_RUN, .sql = class, .binary_results = binary};
 	struct search_path path = {.known = path_known};
@@ -546,6 +549,34 @@ static void test_names(void **state)
 	sql_class_release(f->cache, c);
 }
 
+/* Columns times the names that their qualifier may be, for each masked table. */
+static void test_too_large(void **state)
+{
+	const struct fixture *f = *state;
+	_cleanup_buf_ struct buf b = BUF_INIT(1 << 20);
+	char why[VERDICT_REASON_MAX];
+	char item[32];
+
+	for (unsigned n = 10; n <= 3500; n += 3490) {
+		buf_reset(&b);
+		buf_put_str(&b, "SELECT 1 FROM public.customers c WHERE 1 IN (1");
+		for (unsigned i = 0; i < n; i++) {
+			(void)snprintf(item, sizeof(item), ",a.x%u", i);
+			buf_put_str(&b, item);
+		}
+		buf_put_str(&b, ") AND 1 IN (SELECT 1 FROM (SELECT 1) a");
+		for (unsigned i = 0; i < n; i++) {
+			(void)snprintf(item, sizeof(item), ",(SELECT 1) a%u", i);
+			buf_put_str(&b, item);
+		}
+		buf_put(&b, ")", 2);
+		assert_int_equal(buf_error(&b), 0);
+		assert_int_equal(guard(f, (const char *)buf_span(&b).p, true, false, why),
+				 n > 10 ? -EACCES : 0);
+	}
+	assert_non_null(strstr(why, "too large to be checked"));
+}
+
 static int mask_one(const struct fixture *f, uint32_t oid, int16_t attnum, bool binary)
 {
 	const struct proto_column columns[] = {
@@ -595,10 +626,11 @@ static void test_columns(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_refused_without_path),
-		cmocka_unit_test(test_passed),	cmocka_unit_test(test_binary),
-		cmocka_unit_test(test_reasons), cmocka_unit_test(test_no_masks_or_no_catalog),
-		cmocka_unit_test(test_names),	cmocka_unit_test(test_columns),
+		cmocka_unit_test(test_refused),	  cmocka_unit_test(test_refused_without_path),
+		cmocka_unit_test(test_passed),	  cmocka_unit_test(test_binary),
+		cmocka_unit_test(test_reasons),	  cmocka_unit_test(test_no_masks_or_no_catalog),
+		cmocka_unit_test(test_names),	  cmocka_unit_test(test_columns),
+		cmocka_unit_test(test_too_large),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
