@@ -353,14 +353,20 @@ static int check_statement(struct guard *g)
 int mask_guard(const struct op *op, const struct sql_class *resolved, const struct verdict *verdict,
 	       const struct pg_catalog *catalog, char *ret_why, size_t why_size)
 {
-	struct guard g = {
-		.verdict = verdict,
-		.catalog = catalog,
-		.binary = op->binary_results,
-		.why = ret_why,
-		.why_size = why_size,
-	};
+	struct guard g;
 
+	/* Field by field: the lists are large, and clearing them was a fifth of an operation's
+	 * cost. n_masked and seen[].rel tell what of them holds something. */
+	g.verdict = verdict;
+	g.catalog = catalog;
+	g.binary = op->binary_results;
+	g.s = NULL;
+	g.n_masked = 0;
+	g.work = 0;
+	g.why = ret_why;
+	g.why_size = why_size;
+	for (size_t i = 0; i < SEEN_MAX; i++)
+		g.seen[i].rel = NULL;
 	if (verdict->n_masks == 0 || op->kind == OP_CONNECT)
 		return 0;
 	if (!resolved || !catalog)
