@@ -27,6 +27,7 @@ REREAD(approval_decided)
 REREAD(worker_add)
 REREAD(approval_list_get)
 REREAD(approval_list)
+REREAD(tls_identity)
 
 static int reread_event(struct span in, struct buf *out)
 {
@@ -64,6 +65,7 @@ static int (*const rereads[])(struct span in, struct buf *out) = {
 	reread_worker_add,
 	reread_approval_list_get,
 	reread_approval_list,
+	reread_tls_identity,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -548,3 +548,23 @@ int msg_get_approval_list(struct span in, struct msg_approval_list *ret)
 	*ret = m;
 	return 0;
 }
+
+int msg_put_tls_identity(struct buf *out, const struct msg_tls_identity *m)
+{
+	(void)buf_put_be32(out, m->resource);
+	(void)put_bytes(out, m->cert_pem);
+	return put_bytes(out, m->key_pem);
+}
+
+int msg_get_tls_identity(struct span in, struct msg_tls_identity *ret)
+{
+	struct cursor c = cursor_of(in);
+	struct msg_tls_identity m = {0};
+
+	if (cursor_be32(&c, &m.resource) < 0 || get_bytes(&c, &m.cert_pem) < 0 ||
+	    get_bytes(&c, &m.key_pem) < 0 || get_end(&c) < 0 || m.cert_pem.len > MSG_PEM_MAX ||
+	    m.key_pem.len > MSG_PEM_MAX)
+		return -EBADMSG;
+	*ret = m;
+	return 0;
+}

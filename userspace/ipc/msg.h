@@ -42,6 +42,7 @@ enum msg_type {
 	/* What approvers are shown. */
 	MSG_APPROVAL_LIST_GET, /* warden → recorder */
 	MSG_APPROVAL_LIST,     /* recorder → warden */
+	MSG_TLS_IDENTITY,      /* warden → worker: what agents of a resource are shown from now on */
 };
 
 struct msg_resolve {
@@ -166,6 +167,15 @@ struct msg_worker_add {
 	uint32_t index; /* that of a worker that is gone is used again */
 };
 
+#define MSG_PEM_MAX 32768u
+
+/* The key is a secret: whoever has written or read it wipes its copy. */
+struct msg_tls_identity {
+	uint32_t resource; /* index in config.resources */
+	struct span cert_pem;
+	struct span key_pem; /* each at most MSG_PEM_MAX bytes */
+};
+
 /* Which approvals: one by its id, or with "" the heads of those that are pending, then of the
  * others that are open, then of those that ended, newest first each, as many as fit in a message.
  */
@@ -219,6 +229,8 @@ int msg_put_approval_decided(struct buf *out, const struct msg_approval_decided 
 _must_check_ int msg_get_approval_decided(struct span in, struct msg_approval_decided *ret);
 int msg_put_worker_add(struct buf *out, const struct msg_worker_add *m);
 _must_check_ int msg_get_worker_add(struct span in, struct msg_worker_add *ret);
+int msg_put_tls_identity(struct buf *out, const struct msg_tls_identity *m);
+_must_check_ int msg_get_tls_identity(struct span in, struct msg_tls_identity *ret);
 int msg_put_approval_list_get(struct buf *out, const struct msg_approval_list_get *m);
 _must_check_ int msg_get_approval_list_get(struct span in, struct msg_approval_list_get *ret);
 int msg_put_approval_list(struct buf *out, const struct msg_approval_list *m);

@@ -341,6 +341,8 @@ static int start(struct warden *w, const sigset_t *signals)
 	if (r == 0)
 		r = watch_rescan(w);
 	if (r == 0)
+		r = identities_keep_fresh(w);
+	if (r == 0)
 		r = control_start(w);
 	return r;
 }
@@ -349,6 +351,7 @@ static void finish(struct warden *w)
 {
 	control_done(w);
 	timer_del(w->loop, &w->heartbeat);
+	timer_del(w->loop, &w->renewal);
 	/* First the map, then the sockets: no connect goes to a port that has no owner. */
 	if (w->steer)
 		watch_done(w);

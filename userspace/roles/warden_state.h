@@ -80,7 +80,9 @@ struct warden {
 	struct config *config;
 	struct config *newer; /* after a reload: owns the issuers that config points to */
 	struct policy *policy;
-	struct tls_identity *identities;
+	struct tls_identity *identities; /* by resource */
+	uint64_t minted_ns;		 /* wall clock */
+	struct timer renewal;
 	char cgroup_root[CGROUP_PATH_MAX];
 	uint64_t node_netns[2]; /* inodes: the warden's own network namespace, the first process's */
 	uint64_t own_cgroup;	/* id of the one the kernel side exempts; 0: none */
@@ -127,6 +129,9 @@ int kernel_side_open(struct warden *w);
 
 /* warden_identity.c: certificates that agents are shown. */
 int identities_mint(struct warden *w);
+/* From now on, anew at half of their life, handed to every worker. */
+int identities_keep_fresh(struct warden *w);
+void identities_renew_if_due(struct warden *w);
 void identities_done(struct warden *w);
 
 /* warden_children.c: the other roles, started, watched and replaced. */

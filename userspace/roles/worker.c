@@ -273,11 +273,35 @@ static void stop(struct worker *w)
 		loop_stop(e->loop, 0);
 }
 
+/* Sessions that began with the former one go on with it: OpenSSL counts who uses it. */
+static int take_identity(struct engine *e, struct span payload)
+{
+	struct tls_identity id = {.cert_pem = BUF_INIT(MSG_PEM_MAX),
+				  .key_pem = BUF_INIT(MSG_PEM_MAX)};
+	struct tls_context *context = NULL;
+	struct msg_tls_identity m;
+	int r;
+
+	r = msg_get_tls_identity(payload, &m);
+	if (r < 0 || m.resource >= e->config->n_resources)
+		return -EBADMSG;
+	(void)buf_put_span(&id.cert_pem, m.cert_pem);
+	(void)buf_put_span(&id.key_pem, m.key_pem);
+	r = tls_server_new(&id, &context);
+	tls_identity_done(&id);
+	if (r < 0)
+		return r;
+	tls_context_free(e->server_tls[m.resource]);
+	e->server_tls[m.resource] = context;
+	return 0;
+}
+
 static void on_warden_msg(void *ctx, struct chan *c, struct chan_msg *msg)
 {
 	struct worker *w = ctx;
 	struct msg_listener listener;
 	struct msg_cancel cancel;
+	int r;
 
 	(void)c;
 	switch (msg->type) {
@@ -302,6 +326,14 @@ static void on_warden_msg(void *ctx, struct chan *c, struct chan_msg *msg)
 		if (msg->n_fds == 1 &&
 		    recorder_link_attach(&w->engine.recorder, TAKE_FD(msg->fds[0])) < 0)
 			log_error("no channel to the new recorder");
+		break;
+	case MSG_TLS_IDENTITY:
+		r = take_identity(&w->engine, msg->payload);
+		/* The chan's copy of the key is ours to wipe. */
+		explicit_bzero((void *)(uintptr_t)msg->payload.p, msg->payload.len);
+		if (r < 0)
+			log_error("a new certificate could not be used, the former one stays: %s",
+				  strerror(-r));
 		break;
 	case MSG_STATUS_GET:
 		send_status(w);

@@ -64,6 +64,7 @@ REREAD(approval_decided)
 REREAD(worker_add)
 REREAD(approval_list_get)
 REREAD(approval_list)
+REREAD(tls_identity)
 
 static int reread_event(struct span in, struct buf *out)
 {
@@ -191,6 +192,10 @@ static void test_round_trips(void **state)
 	msg_put_approval_list(&b,
 			      &(struct msg_approval_list){.request = 2, .body = span_str("[]")});
 	check(&b, reread_approval_list);
+	msg_put_tls_identity(&b, &(struct msg_tls_identity){.resource = 3,
+							    .cert_pem = span_str("cert"),
+							    .key_pem = span_str("key")});
+	check(&b, reread_tls_identity);
 	arena_done(&arena);
 }
 
@@ -268,6 +273,8 @@ static void test_counts_have_maxima(void **state)
 	_cleanup_buf_ struct buf groups = BUF_INIT(1 << 16);
 	static const uint8_t token[TOKEN_BYTES_MAX + 1];
 	struct msg_approval_ask ask;
+	static const uint8_t pem[MSG_PEM_MAX + 1];
+	struct msg_tls_identity identity;
 	struct msg_approval_ref ref;
 	struct msg_resolved m;
 	char id[2 * APPROVAL_ID_MAX];
@@ -288,6 +295,13 @@ static void test_counts_have_maxima(void **state)
 	buf_reset(&b);
 	msg_put_resolved(&b, &(struct msg_resolved){.token = span_of(token, sizeof(token))});
 	assert_int_equal(msg_get_resolved(buf_span(&b), &arena, &m), -EBADMSG);
+
+	buf_reset(&b);
+	msg_put_tls_identity(&b, &(struct msg_tls_identity){.key_pem = span_of(pem, MSG_PEM_MAX)});
+	assert_int_equal(msg_get_tls_identity(buf_span(&b), &identity), 0);
+	buf_reset(&b);
+	msg_put_tls_identity(&b, &(struct msg_tls_identity){.key_pem = span_of(pem, sizeof(pem))});
+	assert_int_equal(msg_get_tls_identity(buf_span(&b), &identity), -EBADMSG);
 
 	memset(id, 'x', sizeof(id));
 	buf_reset(&b);

@@ -19,6 +19,7 @@
 #include <netinet/in.h>
 
 #include "roles/sandbox.h"
+#include "tls/tls.h"
 
 /* Each case runs in a child of its own; the exit status says how it went. */
 #define STATUS_FINE	 0
@@ -360,6 +361,45 @@ static void test_roles_give_up_root(void **state)
 	assert_int_equal(exit_of(enter_as_root, end_at_once), STATUS_NO_FILTER);
 }
 
+static struct tls_identity identity;
+
+static int enter_worker_with_certificate(void)
+{
+	struct tls_context *context;
+	int r = tls_server_new(&identity, &context);
+
+	return r < 0 ? r : enter_worker();
+}
+
+static int take_certificate(void)
+{
+	struct tls_context *context = NULL;
+
+	return tls_server_new(&identity, &context) < 0 || !context ? 1 : STATUS_FINE;
+}
+
+/* MSG_TLS_IDENTITY comes when a worker has neither files nor a privilege. */
+static void test_a_worker_takes_a_new_certificate(void **state)
+{
+	static const struct resource_config resource = {.name = "db", .host = "db.internal"};
+	static const char *const names[] = {"ca.key", "ca.pem"};
+	char dir[] = "/tmp/sluice-test-ca-XXXXXX";
+	char path[64];
+
+	(void)state;
+	if (getuid() != 0)
+		skip();
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(tls_ca_mint(dir, &resource, &identity), 0);
+	assert_int_equal(exit_of(enter_worker_with_certificate, take_certificate), STATUS_FINE);
+	tls_identity_done(&identity);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		assert_int_equal(unlink(path), 0);
+	}
+	assert_int_equal(rmdir(dir), 0);
+}
+
 /* A directory that is not root's, or a link in its place, is not entered. */
 static void test_empty_dir_is_checked(void **state)
 {
@@ -390,6 +430,7 @@ int main(void)
 		cmocka_unit_test(test_recorder_is_refused),
 		cmocka_unit_test(test_a_recorder_can_work),
 		cmocka_unit_test(test_roles_give_up_root),
+		cmocka_unit_test(test_a_worker_takes_a_new_certificate),
 		cmocka_unit_test(test_empty_dir_is_checked),
 	};
 
