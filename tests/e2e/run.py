@@ -94,6 +94,9 @@ def run_all(tests, options):
             if problem:
                 failed += 1
                 print(f"FAIL  e2e {name} ({took:.1f} s)\n{indent(problem)}", flush=True)
+                # What it did before it failed is not to fail others.
+                with contextlib.suppress(Exception):
+                    world.pg.reset()
             else:
                 passed += 1
                 print(f"ok    e2e {name} ({took:.1f} s)", flush=True)
