@@ -177,6 +177,12 @@ demo: ## the whole story on the terminal; KEEP=1 leaves it running
 	@$(MAKE) --no-print-directory all
 	@KEEP=$(KEEP) B=$(B) examples/demo/demo.sh
 
+# A part of bench that works on the recorder itself.
+$(B)/bench/recorder_bench: tests/bench/recorder_bench.c $(ARCHIVES)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS)
+
 bench: ## speed, as ratios in one run: a table, and JSON under build/bench/
 	@tools/install-deps.sh
 	@$(MAKE) --no-print-directory all

@@ -239,6 +239,21 @@ sys.stdin.readline()
         print(f"an idle session: {per:.1f} KiB ({count} sessions)")
         return {"sessions": count, "kib_each": per}
 
+    def recorder(self):
+        """The recorder by itself, with events as long as real ones: taken and on disk; then verified."""
+        count = "50000" if self.options.quick else "500000"
+        runs = [json.loads(run([f"{self.build}/bench/recorder_bench", count], timeout=300).stdout)
+                for _ in range(self.options.rounds)]
+
+        def median(values):
+            if isinstance(values[0], dict):
+                return {key: median([v[key] for v in values]) for key in values[0]}
+            return statistics.median(values)
+        found = median(runs)
+        print(f"recorder: {found['events_s']:.0f} events/s on disk, {found['verify_events_s']:.0f} events/s "
+              f"verified, ack {found['ack_us']['p50']:.0f} us, durable {found['durable_ack_us']['p50']:.0f} us")
+        return found
+
     def row(self, what, values):
         floor = values["relay"]
         cells = "  ".join(f"{who} {v:>8.0f} ({v / floor:4.2f})" for who, v in values.items())
@@ -271,6 +286,7 @@ def main():
         print("transactions a second, median of rounds (ratio to the bare relay)")
         result = {"throughput": bench.throughput(), "connects_per_s": bench.connects(),
                   "connect_cost": bench.connect_cost(), "idle_session": bench.idle_memory(),
+                  "recorder": bench.recorder(),
                   "rounds": options.rounds, "seconds": options.seconds, "cores": os.cpu_count(),
                   "kernel": os.uname().release}
         result["ratios"] = {k: {who: round(v["tps"] / row["relay"]["tps"], 3) for who, v in row.items()}

@@ -9,5 +9,6 @@ mkdir -p "$B/bench"
 for program in relay connect_cost; do
 	gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror "tests/bench/$program.c" -o "$B/bench/$program"
 done
+make --no-print-directory B="$B" "$B/bench/recorder_bench"
 exec /usr/bin/python3 -B tests/bench/bench.py --build "$B" ${QUICK:+--quick} \
 	--rounds "${ROUNDS:-3}" --seconds "${SECONDS_EACH:-4}"
