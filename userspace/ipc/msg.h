@@ -42,7 +42,7 @@ enum msg_type {
 	/* What approvers are shown. */
 	MSG_APPROVAL_LIST_GET, /* warden → recorder */
 	MSG_APPROVAL_LIST,     /* recorder → warden */
-	MSG_TLS_IDENTITY,      /* warden → worker: what agents of a resource are shown from now on */
+	MSG_TLS_IDENTITY, /* warden → worker: what agents of a resource are shown from now on */
 };
 
 struct msg_resolve {

@@ -84,8 +84,9 @@ struct warden {
 	uint64_t minted_ns;		 /* wall clock */
 	struct timer renewal;
 	char cgroup_root[CGROUP_PATH_MAX];
-	uint64_t node_netns[2]; /* inodes: the warden's own network namespace, the first process's */
-	uint64_t own_cgroup;	/* id of the one the kernel side exempts; 0: none */
+	uint64_t
+		node_netns[2]; /* inodes: the warden's own network namespace, the first process's */
+	uint64_t own_cgroup;   /* id of the one the kernel side exempts; 0: none */
 	struct steer *steer;
 	struct watch steer_watch;
 	struct watch signal_watch;

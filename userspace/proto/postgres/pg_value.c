@@ -139,7 +139,8 @@ static int put_float(struct writer *w, enum form form, struct cursor *cur)
 		put(w, "%s", isnan(v) ? "NaN" : v > 0 ? "Infinity" : "-Infinity");
 		return 0;
 	}
-	/* What has fewer digits than the first precision has them still: %g drops zeros at the end. */
+	/* What has fewer digits than the first precision has them still: %g drops zeros at the end.
+	 */
 	for (int precision = form == FORM_FLOAT4 ? 6 : 15; precision <= 17; precision++) {
 		(void)snprintf(digits, sizeof(digits), "%.*g", precision, v);
 		if (form == FORM_FLOAT4

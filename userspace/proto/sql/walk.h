@@ -11,8 +11,8 @@
 #define WALK_LIST_MAX 4096u
 /* Items of a SELECT or RETURNING list; the server takes no more (MaxTupleAttributeNumber). */
 #define WALK_TARGETS_MAX 1664u
-/* Entries compared in vain while lists are searched. Their hash has no key: names made to collide use
- * this up, and nothing else does. */
+/* Entries compared in vain while lists are searched. Their hash has no key: names made to collide
+ * use this up, and nothing else does. */
 #define WALK_WORK_MAX (4u * 1024u * 1024u)
 
 /* A list without duplicates. */
